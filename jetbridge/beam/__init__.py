@@ -1,0 +1,1 @@
+"""The only part of jetbridge that imports apache_beam."""

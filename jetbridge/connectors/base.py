@@ -1,0 +1,246 @@
+r"""The two base classes of every source and sink, for jetbridge's own connectors and for yours.
+
+A **source** is replayable: it has partitions, and reading a partition from an
+offset gives the same items each time. The offset is the source's own: an index,
+a byte position, a key; None says that a bounded partition has ended. A **sink**
+takes numbered chunks, so that it can tell a repetition from news.
+
+A complete source and a sink of one's own::
+
+    from jetbridge.connectors import Sink, SinkChunk, Source
+
+    class Squares(Source):
+        def __init__(self, count: int) -> None:
+            super().__init__(name="squares")
+            self.count = count
+
+        def partitions(self) -> list[str]:
+            return ["0"]
+
+        def read(self, partition, offset, limit):
+            start = offset or 0
+            end = min(start + limit, self.count)
+            return [i * i for i in range(start, end)], end if end < self.count else None
+
+    class Appender(Sink):
+        def __init__(self, path: str) -> None:
+            super().__init__(name="appender")
+            self.path = path
+
+        def write(self, chunk: SinkChunk) -> None:
+            with open(self.path, "a") as file:
+                file.writelines(f"{item}\\n" for item in chunk.items())
+
+Run ``jetbridge.connectors.conformance.check_source`` and ``check_sink`` on yours.
+"""
+
+from __future__ import annotations
+
+import abc
+import pickle
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Offset = Any  # a picklable value that only the source understands
+
+
+class Source(abc.ABC):
+    """Where items come from: partitions that can be read again from any offset.
+
+    An instance is pickled with the pipeline and opened once in every process
+    that reads, so open files and connections belong in ``open``, not ``__init__``.
+
+    Attributes:
+        name: The default name of the stage; by habit that of the structure.
+        kind: What sort of structure it is ("list", "csv"); name and kind
+            together say whether a snapshot's offset belongs to this source.
+        bounded: False for a stream.
+    """
+
+    kind: ClassVar[str] = "source"
+    bounded: ClassVar[bool] = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def check(self) -> None:
+        """Fail early: called in the client before the job starts.
+
+        Raises:
+            SourceError: When it is clear already that nothing can be read.
+        """
+
+    def open(self, context: ConnectorContext) -> None:
+        """Called once in each process before anything is read there."""
+        self.context = context
+
+    @abc.abstractmethod
+    def partitions(self) -> Sequence[str]:
+        """The partitions' names, in a fixed order; the order of items is kept within one."""
+
+    def start(self, partition: str) -> Offset:
+        """The offset of a fresh start."""
+        return None
+
+    @abc.abstractmethod
+    def read(self, partition: str, offset: Offset, limit: int) -> tuple[list[Any], Offset | None]:
+        """Read on from an offset.
+
+        Args:
+            partition: One of ``partitions()``.
+            offset: What ``start`` or the last ``read`` returned.
+            limit: About how many items are wanted; a few more or fewer do no harm.
+
+        Returns:
+            The items and the offset after them; None as that offset says that
+            a bounded partition has ended. A stream that has nothing new returns
+            no items and the offset it was given.
+        """
+
+    def size(self, partition: str) -> int | None:
+        """How much there is to read, in units of one's own, for progress bars; None if unknown."""
+        return None
+
+    def position(self, partition: str, offset: Offset) -> int | None:
+        """How much of ``size`` lies before an offset."""
+        return None
+
+    def close(self) -> None:
+        """Called once in each process at the end, also after a failure."""
+
+
+class SplittableSource(Source):
+    """A source whose partitions can be cut into ranges without reading them, so that all cores read at once."""
+
+    @abc.abstractmethod
+    def split(self, partition: str, offset: Offset, limit: int) -> Offset | None:
+        """The end of a range that starts at ``offset`` and holds about ``limit`` items.
+
+        Returns:
+            An offset for ``read_range`` and the next ``split``, or None when
+            the range that starts at ``offset`` is the last one of the partition.
+        """
+
+    @abc.abstractmethod
+    def read_range(self, partition: str, start: Offset, end: Offset | None) -> Iterator[list[Any]]:
+        """The items between two offsets as chunks of a few thousand; None is the partition's end."""
+
+    def splittable(self, partition: str) -> bool:
+        """Whether this partition can be cut: where it is False only ``read`` is called (a compressed file)."""
+        return True
+
+    def read(self, partition: str, offset: Offset, limit: int) -> tuple[list[Any], Offset | None]:
+        """Read one range; see `Source.read`."""
+        end = self.split(partition, offset, limit)
+        return [item for chunk in self.read_range(partition, offset, end) for item in chunk], end
+
+
+@dataclass(frozen=True)
+class ConnectorContext:
+    """What a connector may know about the run that it works for.
+
+    Attributes:
+        job_id: The job's id.
+        job_name: Its name, or its id when it has none.
+        run: The id of this run: new at each fresh start, kept by resume and recovery.
+        stage: The name of the source or sink stage.
+        home: The data folder's path, for connectors of the embedded store.
+    """
+
+    job_id: str
+    job_name: str
+    run: str
+    stage: str
+    home: str
+
+
+@dataclass(frozen=True)
+class SinkChunk:
+    """A numbered chunk for a sink.
+
+    Attributes:
+        run: The run's id.
+        stage: The sink stage's name.
+        shard: The shard or source partition that the items come from.
+        sequence: The chunk's number within (run, stage, shard), from 0.
+        count: How many items it holds.
+        payload: What the sink's ``prepare`` made of them.
+    """
+
+    run: str
+    stage: str
+    shard: str
+    sequence: int
+    count: int
+    payload: bytes
+
+    def items(self) -> list[Any]:
+        """The items, for sinks that keep the default ``prepare``."""
+        items: list[Any] = pickle.loads(self.payload)
+        return items
+
+
+class Sink(abc.ABC):
+    """Where items go.
+
+    ``prepare`` runs beside the user's functions, on any core, and is pure; the
+    other methods are called by one process, in order. Chunks arrive only after
+    the commit that holds them, so what a failed epoch produced is never written.
+    """
+
+    kind: ClassVar[str] = "sink"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def identity(self) -> str | None:
+        """What must not be written twice by one pipeline; None when that does no harm."""
+        return f"{self.kind}:{self.name}"
+
+    def check(self) -> None:
+        """Fail early: called in the client before the job starts.
+
+        Raises:
+            SinkError: When it is clear already that nothing can be written.
+        """
+
+    def prepare(self, items: list[Any]) -> bytes:
+        """Turn items into the bytes of a chunk.
+
+        Raises:
+            BadItem: For an item that this sink cannot take.
+        """
+        return pickle.dumps(items, protocol=5)
+
+    def open(self, context: ConnectorContext) -> None:
+        """Called once in the writing process before the first chunk, at each start of the job."""
+        self.context = context
+
+    @abc.abstractmethod
+    def write(self, chunk: SinkChunk) -> None:
+        """Write a chunk."""
+
+    def flush(self) -> None:
+        """Make what was written durable: called after the chunks of each commit."""
+
+    def complete(self) -> None:
+        """The job has completed: publish what is staged."""
+
+    def close(self) -> None:
+        """Called once at the end, also after a failure, when ``complete`` was not called."""
+
+
+class BadItem(Exception):
+    """Raised by ``Sink.prepare`` for an item that the sink cannot take.
+
+    Attributes:
+        index: The item's index in the list that was given.
+    """
+
+    def __init__(self, index: int, message: str) -> None:
+        super().__init__(message)
+        self.index = index

@@ -1,0 +1,264 @@
+"""Jobs: their status, and the handle that `JetService.submit` gives."""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from jetbridge.config import JobConfig
+from jetbridge.errors import (
+    ConfigError,
+    JobCancelledError,
+    JobFailedError,
+    JobStateError,
+    NotYetSupportedError,
+    TimeoutException,
+)
+from jetbridge.metrics import JobMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jetbridge.session import Session
+    from jetbridge.store.registry import JobRecord
+
+
+class JobStatus(enum.Enum):
+    """What a job is doing.
+
+    Example:
+        >>> from jetbridge import JobStatus
+        >>> print(JobStatus.COMPLETED, JobStatus.COMPLETED.is_terminal(), JobStatus.SUSPENDED.is_terminal())
+        COMPLETED True False
+    """
+
+    NOT_RUNNING = "NOT_RUNNING"
+    """Submitted, or to be started again, and not started yet."""
+    STARTING = "STARTING"
+    """Its worker is being started."""
+    RUNNING = "RUNNING"
+    SUSPENDED = "SUSPENDED"
+    """It does nothing until it is resumed or cancelled."""
+    SUSPENDED_EXPORTING_SNAPSHOT = "SUSPENDED_EXPORTING_SNAPSHOT"
+    COMPLETING = "COMPLETING"
+    """All is processed; the sinks are being completed."""
+    FAILED = "FAILED"
+    """It ended by a failure or was cancelled."""
+    COMPLETED = "COMPLETED"
+
+    def __str__(self) -> str:
+        return self.value
+
+    def is_terminal(self) -> bool:
+        """Whether the job has ended for good."""
+        return not _NEXT[self]
+
+    def can_become(self, status: JobStatus) -> bool:
+        """Whether a job may go from this status to another one.
+
+        Example:
+            >>> JobStatus.SUSPENDED.can_become(JobStatus.NOT_RUNNING)
+            True
+            >>> JobStatus.COMPLETED.can_become(JobStatus.RUNNING)
+            False
+        """
+        return status in _NEXT[self]
+
+    @classmethod
+    def leading_to(cls, status: JobStatus) -> tuple[JobStatus, ...]:
+        """The statuses from which a job may go to another one."""
+        return tuple(each for each in cls if each.can_become(status))
+
+
+_S = JobStatus
+_NEXT: dict[JobStatus, frozenset[JobStatus]] = {
+    _S.NOT_RUNNING: frozenset({_S.STARTING, _S.SUSPENDED, _S.FAILED}),
+    # Back to NOT_RUNNING: restart. From RUNNING to STARTING: the worker has died and another one takes over.
+    _S.STARTING: frozenset({_S.NOT_RUNNING, _S.STARTING, _S.RUNNING, _S.SUSPENDED, _S.FAILED}),
+    _S.RUNNING: frozenset({_S.NOT_RUNNING, _S.STARTING, _S.COMPLETING, _S.COMPLETED, _S.SUSPENDED, _S.FAILED}),
+    _S.COMPLETING: frozenset({_S.STARTING, _S.COMPLETED, _S.SUSPENDED, _S.FAILED}),
+    _S.SUSPENDED: frozenset({_S.NOT_RUNNING, _S.SUSPENDED_EXPORTING_SNAPSHOT, _S.FAILED}),
+    _S.SUSPENDED_EXPORTING_SNAPSHOT: frozenset({_S.SUSPENDED, _S.FAILED}),
+    _S.FAILED: frozenset(),
+    _S.COMPLETED: frozenset(),
+}
+
+
+class Job:
+    """A handle for a job. Any number of handles, in any process, may stand for one job.
+
+    Example:
+        >>> import jetbridge, tempfile
+        >>> from jetbridge import JobConfig, Pipeline
+        >>> with jetbridge.connect(home=tempfile.mkdtemp()) as client:
+        ...     pipeline = Pipeline.create()
+        ...     source = pipeline.read_from(Pipeline.from_list("numbers", [1, 2, 3]))
+        ...     stage = source.map(lambda n: n * n).write_to(Pipeline.to_list("squares"))
+        ...     job = client.get_jet().submit(pipeline, JobConfig(name="squares"))
+        ...     job.join(timeout=60)
+        ...     print(job.name, job.status, client.get_list("squares").get_all())
+        squares COMPLETED [1, 4, 9]
+    """
+
+    def __init__(self, session: Session, record: JobRecord) -> None:
+        self._session = session
+        self._last = record
+        session.handles.add(self)
+
+    @property
+    def id(self) -> str:
+        """The job's id: the same in every process, and for its whole life."""
+        return self._last.id
+
+    @property
+    def name(self) -> str | None:
+        """The name that its config gave it, or None."""
+        return self._last.name
+
+    @property
+    def config(self) -> JobConfig:
+        """A copy of the config that it was submitted with."""
+        return JobConfig(**self._last.config)
+
+    @property
+    def submission_time(self) -> int:
+        """When it was submitted, in milliseconds since the epoch."""
+        return self._last.submission_time
+
+    @property
+    def status(self) -> JobStatus:
+        """What it is doing now; after its client's shutdown, what it was doing then."""
+        return JobStatus(self._record().status)
+
+    @property
+    def suspension_cause(self) -> str | None:
+        """Why it is suspended, or None when it is not."""
+        return self._record().cause if self.status is JobStatus.SUSPENDED else None
+
+    def is_terminal(self) -> bool:
+        """Whether it has ended: COMPLETED or FAILED."""
+        return self.status.is_terminal()
+
+    @property
+    def is_user_cancelled(self) -> bool:
+        """Whether it ended because somebody cancelled it."""
+        return self._record().user_cancelled
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the job has ended. What it printed has been shown by then.
+
+        A suspended job has not ended: this goes on waiting, for someone to resume or cancel it.
+
+        Args:
+            timeout: Seconds to wait at most; None for as long as it takes.
+
+        Raises:
+            TimeoutException: When the time is over; the job goes on.
+            JobFailedError: When it failed: with the stage, the item and the traceback.
+            JobCancelledError: When it was cancelled.
+            ConfigError: When ``timeout`` is no number of seconds from 0 on.
+        """
+        record = self._session.wait(self._record(), _checked(timeout))
+        self._last = record
+        described = self._session.describe(record)
+        if not JobStatus(record.status).is_terminal():
+            raise TimeoutException(f"{described} is {record.status} after {timeout:g} s; it goes on")
+        if record.user_cancelled:
+            raise JobCancelledError(f"{described} was cancelled")
+        if record.status == JobStatus.FAILED.value:
+            error = record.error or {}
+            trace = error.get("traceback")
+            raise JobFailedError(
+                f"{described} failed: {error.get('message')}" + (f"\n\n{trace.rstrip()}" if trace else ""),
+                stage=error.get("stage"),
+                item=error.get("item"),
+                user_traceback=trace,
+            )
+
+    def cancel(self) -> None:
+        """End the job for good, without its remaining input; returns when that has been done.
+
+        It ends in FAILED with `is_user_cancelled`. What was committed stays.
+
+        Raises:
+            JobStateError: When the job has ended already.
+        """
+        self._last = self._session.cancel(self._record())
+
+    def get_metrics(self) -> JobMetrics:
+        """Figures of the current run, while it runs and after it.
+
+        Returns:
+            The figures; without any when the config says so
+            (``metrics_enabled``, ``store_metrics_after_job_completion``).
+        """
+        record = self._record()
+        config = self.config
+        ended = JobStatus(record.status).is_terminal()
+        if not config.metrics_enabled or (ended and not config.store_metrics_after_job_completion):
+            return JobMetrics()
+        return JobMetrics.from_record(self._session.metrics(record))
+
+    def suspend(self) -> None:
+        """Stop the job so that it can be resumed."""
+        self._later("suspend")
+
+    def resume(self) -> None:
+        """Start a suspended job again."""
+        self._later("resume")
+
+    def restart(self) -> None:
+        """Suspend and resume in one."""
+        self._later("restart")
+
+    def export_snapshot(self, name: str) -> None:
+        """Store the job's state under a name."""
+        self._later("export_snapshot")
+
+    def cancel_and_export_snapshot(self, name: str) -> None:
+        """Cancel, and store the state that the job had."""
+        self._later("cancel_and_export_snapshot")
+
+    def add_status_listener(self, listener: Callable[..., Any]) -> None:
+        """Have a function called at each change of the status."""
+        self._later("add_status_listener")
+
+    def remove_status_listener(self, listener_id: str) -> None:
+        """Remove a listener."""
+        self._later("remove_status_listener")
+
+    def __repr__(self) -> str:
+        name = f" '{self.name}'" if self.name else ""
+        return f"<Job {self.id}{name} {self._last.status if self._session.closed else self.status}>"
+
+    def _refresh(self) -> None:
+        """Read the status once more, before the client is shut down."""
+        self._record()
+
+    def _record(self) -> JobRecord:
+        # A job that has ended never changes, so its handle works without a client.
+        if not self._session.closed and not JobStatus(self._last.status).is_terminal():
+            self._last = self._session.read(self._last.id) or self._last
+        return self._last
+
+    def _later(self, call: str) -> NoReturn:
+        record = self._record()
+        if JobStatus(record.status).is_terminal():
+            raise JobStateError(f"{call}: {self._session.describe(record)} is {record.status}, which is its end")
+        raise NotYetSupportedError(
+            f"{call} is not carried out by this version of jetbridge; a job can be joined and cancelled"
+        )
+
+
+def _checked(timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or math.isnan(timeout) or timeout < 0:
+        raise ConfigError(f"join: timeout must be a number of seconds from 0 on, or None; got {timeout!r}")
+    return min(float(timeout), _FOREVER)
+
+
+_FOREVER = 86400.0 * 365
+"""Waiting functions refuse numbers that are much larger."""
+

@@ -1,0 +1,1 @@
+"""Kernels: small pure-Python objects that work on chunks of items and know no engine."""

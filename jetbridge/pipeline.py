@@ -1,0 +1,185 @@
+"""Pipelines: what a user builds, stage by stage, before it is submitted.
+
+The names and their meaning are those of Hazelcast Jet's Python API.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from jetbridge.connectors.base import Sink, Source
+from jetbridge.connectors.embedded import ListSink, ListSource, MapSink, MapSource
+from jetbridge.connectors.logger import LoggerSink
+from jetbridge.connectors.memory import ItemsSource
+from jetbridge.errors import NotYetSupportedError, PipelineError
+from jetbridge.plan.base import Node
+from jetbridge.plan.ends import SinkNode, SourceNode
+from jetbridge.plan.graph import Plan, checked, named
+from jetbridge.plan.render import to_dot, to_mermaid, to_svg
+from jetbridge.stages import BatchStage, SinkStage, Stage, described
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NodeT = TypeVar("NodeT", bound=Node)
+
+
+class Pipeline:
+    """A graph of stages from sources to sinks.
+
+    Example:
+        >>> from jetbridge import Pipeline
+        >>> pipeline = Pipeline.create()
+        >>> stage = pipeline.read_from(Pipeline.from_list("numbers", [1, 2, 3, 4, 5]))
+        >>> stage.map(lambda x: x * 2).filter(lambda x: x > 4).write_to(Pipeline.to_list("results"))
+        <SinkStage 'results'>
+        >>> print(pipeline.to_mermaid())
+        flowchart LR
+          s0(["source numbers"])
+          s1["map"]
+          s2["filter"]
+          s3[("sink results")]
+          s0 --> s1
+          s1 --> s2
+          s2 --> s3
+        <BLANKLINE>
+    """
+
+    def __init__(self) -> None:
+        self._nodes: list[Node] = []
+
+    @staticmethod
+    def create() -> Pipeline:
+        """A new, empty pipeline."""
+        return Pipeline()
+
+    @staticmethod
+    def from_list(name: str, items: Iterable[Any]) -> Source:
+        """A batch source of items that travel with the job; no stored list is made.
+
+        Args:
+            name: The source's name.
+            items: The items; they are copied now.
+
+        Raises:
+            PipelineError: When ``items`` cannot be iterated or the name is no text.
+        """
+        return ItemsSource(name, items)
+
+    @staticmethod
+    def from_map(name: str) -> Source:
+        """A batch source of a stored map's entries, as ``(key, value)``.
+
+        The map is read in pages by key; an entry that changes while the job
+        reads is seen before or after its change.
+        """
+        return MapSource(name)
+
+    @staticmethod
+    def to_list(name: str, clear: bool = False) -> Sink:
+        """A sink that appends items to a stored list, in each partition's order.
+
+        What one epoch of the job appended is seen whole or not at all.
+
+        Args:
+            name: The list's name.
+            clear: Empty the list in the job's first commit.
+        """
+        return ListSink(name, clear=clear)
+
+    @staticmethod
+    def to_map(name: str) -> Sink:
+        """A sink that puts ``(key, value)`` items into a stored map; the last write of a key wins."""
+        return MapSink(name)
+
+    @staticmethod
+    def to_logger() -> Sink:
+        """A sink that logs each item: logger ``jetbridge.<job name>``, level INFO, on the client's console."""
+        return LoggerSink()
+
+    def read_from(self, source: Source) -> BatchStage:
+        """Start a stage that reads a source.
+
+        Args:
+            source: What ``Pipeline.from_…``, ``ListSource`` or `jetbridge.sources` gives.
+
+        Returns:
+            A batch stage.
+
+        Raises:
+            PipelineError: When ``source`` is no source.
+        """
+        if not isinstance(source, Source):
+            hint = ": call it first" if callable(source) else ""
+            raise PipelineError(
+                f"read_from must be given a source, such as Pipeline.from_list(name, items); "
+                f"got {described(source)}{hint}"
+            )
+        if not source.bounded:
+            raise NotYetSupportedError(
+                f"source '{source.name}' is a stream, and this version runs batch pipelines only; "
+                "read a stored list, a map or files instead"
+            )
+        node = self._add(SourceNode, source.name, (), source=source)
+        return BatchStage(self, node.id)
+
+    def plan(self) -> Plan:
+        """The pipeline as an immutable plan.
+
+        Raises:
+            PipelineError: When it has no source, no sink, or a stage that nothing reads.
+        """
+        return checked(self._nodes)
+
+    def to_dot(self) -> str:
+        """The graph in the language of Graphviz."""
+        return to_dot(named(self._nodes))
+
+    def to_mermaid(self) -> str:
+        """The graph in the language of Mermaid."""
+        return to_mermaid(named(self._nodes))
+
+    def _repr_svg_(self) -> str:
+        """The picture that a notebook shows."""
+        return to_svg(named(self._nodes))
+
+    def __repr__(self) -> str:
+        return f"<Pipeline of {len(self._nodes)} stages>"
+
+    def _add(self, kind: type[NodeT], name: str, inputs: tuple[int, ...], **fields: Any) -> NodeT:
+        node = kind(id=len(self._nodes), name=name, named=False, inputs=inputs, **fields)
+        self._nodes.append(node)
+        return node
+
+    def _rename(self, node_id: int, name: str) -> None:
+        if not isinstance(name, str) or not name.strip():
+            raise PipelineError(f"a stage's name must be a text that is not empty; got {described(name)}")
+        for node in self._nodes:
+            if node.named and node.name == name and node.id != node_id:
+                raise PipelineError(f"two stages are named '{name}': give one of them another name with set_name")
+        self._nodes[node_id] = replace(self._nodes[node_id], name=name, named=True)
+
+    def _name(self, node_id: int) -> str:
+        return named(self._nodes)[node_id].name
+
+    def _write(self, stage: Stage, sink: Sink) -> SinkStage:
+        if not isinstance(sink, Sink):
+            hint = ": call it first" if callable(sink) else ""
+            raise PipelineError(
+                f"write_to must be given a sink, such as Pipeline.to_list(name); got {described(sink)}{hint}"
+            )
+        for node in self._nodes:
+            same = isinstance(node, SinkNode) and (
+                node.sink is sink or (sink.identity is not None and node.sink.identity == sink.identity)
+            )
+            if same:
+                raise PipelineError(
+                    f"{sink.kind} '{sink.name}' is already a sink of this pipeline: "
+                    "merge the stages and write once, or write to another one"
+                )
+        node = self._add(SinkNode, sink.name, (stage._id,), sink=sink)
+        return SinkStage(self, node.id)
+
+
+__all__ = ["ListSource", "Pipeline"]

@@ -1,0 +1,101 @@
+"""What a runner is to jetbridge, and how one is found.
+
+A runner is a package of its own that registers under the entry-point group
+``jetbridge.runners``; jetbridge imports none of them by name.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jetbridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jetbridge.config import JobConfig
+    from jetbridge.plan.graph import Plan
+    from jetbridge.settings import Settings
+    from jetbridge.store.database import Database
+    from jetbridge.store.registry import JobRecord
+
+GROUP = "jetbridge.runners"
+
+
+class Execution(Protocol):
+    """A job that a runner carries out for this process."""
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until nothing of the job runs any more and its output has been shown.
+
+        The registry says then how it ended. The runner restarts workers that
+        die, so the end is that of the job, not of one worker.
+
+        Args:
+            timeout: Seconds to wait at most; None for as long as it takes.
+
+        Returns:
+            Whether it has ended.
+        """
+
+    def kill(self) -> None:
+        """End it at once, without a word to the registry, and without waiting."""
+
+    def metrics(self) -> dict[str, Any] | None:
+        """The latest metrics; None when there are none yet."""
+
+
+class Runner(Protocol):
+    """Carries out jobs. It is made from the settings and the data folder's database.
+
+    Attributes:
+        name: Its name, as given to ``connect(runner=…)``.
+    """
+
+    name: str
+
+    def __init__(self, settings: Settings, db: Database) -> None: ...
+
+    def check(self, plan: Plan, config: JobConfig) -> None:
+        """Refuse what this runner cannot honour; called before anything is started.
+
+        Raises:
+            UnsupportedByRunnerError: The message says what, and what to do.
+        """
+
+    def warm(self) -> None:
+        """Prepare in the background for the first job; returns at once."""
+
+    def start(self, record: JobRecord, payload: bytes) -> Execution:
+        """Start a job that is in the registry; returns at once.
+
+        Args:
+            record: The job as it is in the registry, with this process as its owner.
+            payload: The packed pipeline.
+        """
+
+    def close(self) -> None:
+        """Let go of everything; called when no job runs any more."""
+
+
+def load_runner(name: str) -> type[Runner]:
+    """The class of the runner that is registered under a name.
+
+    Raises:
+        ConfigError: When there is none, or it cannot be imported.
+    """
+    found: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in found:
+        raise ConfigError(
+            f"there is no runner '{name}'; installed are: {', '.join(sorted(found)) or 'none'}. Runners are packages "
+            f"that register under the entry-point group '{GROUP}'"
+            + ("" if found else "; jetbridge's own need it to be installed (pip install), not only to be on the path")
+        )
+    try:
+        runner: type[Runner] = found[name].load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"runner '{name}' ({found[name].value}) cannot be imported: {error}") from error
+    return runner

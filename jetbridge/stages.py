@@ -1,0 +1,279 @@
+"""Stages: the fluent methods of a pipeline under construction.
+
+Each method adds a node to the pipeline's plan and returns the stage after it.
+A stage may be used more than once: each use gets all items.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from typing_extensions import Self
+
+from jetbridge.aggregations import AggregateOperation, folding
+from jetbridge.errors import PipelineError
+from jetbridge.plan.ends import BeamNode
+from jetbridge.plan.keyed import AggregateNode, DistinctNode, SortNode
+from jetbridge.plan.stateless import FilterNode, FlatMapNode, MapNode, MergeNode, PeekNode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from jetbridge.connectors.base import Sink
+    from jetbridge.keyed_stages import GroupedStage
+    from jetbridge.pipeline import Pipeline
+
+Result = TypeVar("Result")
+
+
+class Stage:
+    """A place in a pipeline."""
+
+    def __init__(self, pipeline: Pipeline, node_id: int) -> None:
+        self._pipeline = pipeline
+        self._id = node_id
+
+    @property
+    def name(self) -> str:
+        """The stage's name: the one that was set, or a default such as ``map-2``."""
+        return self._pipeline._name(self._id)
+
+    def set_name(self, name: str) -> Self:
+        """Name the stage, for messages and metrics, and so that saved state finds it again.
+
+        Args:
+            name: Unique within the pipeline.
+
+        Raises:
+            PipelineError: When another stage has the name, or it is no text.
+        """
+        self._pipeline._rename(self._id, name)
+        return self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} '{self.name}'>"
+
+
+class SinkStage(Stage):
+    """The end of a branch."""
+
+
+class BatchStage(Stage):
+    """A stage of a bounded pipeline, whose input ends."""
+
+    def map(self, fn: Callable[[Any], Any]) -> BatchStage:
+        """Replace each item by what a function returns; None is an item like any other.
+
+        Example:
+            >>> from jetbridge import Pipeline
+            >>> stage = Pipeline.create().read_from(Pipeline.from_list("words", ["a"]))
+            >>> stage.map(str.upper)
+            <BatchStage 'map'>
+
+        Raises:
+            PipelineError: When ``fn`` is not callable.
+        """
+        return self._then(MapNode, "map", fn=_callable("map", "fn", fn))
+
+    def filter(self, predicate: Callable[[Any], Any]) -> BatchStage:
+        """Keep the items for which a function returns something true.
+
+        Raises:
+            PipelineError: When ``predicate`` is not callable.
+        """
+        return self._then(FilterNode, "filter", predicate=_callable("filter", "predicate", predicate))
+
+    def flat_map(self, fn: Callable[[Any], Iterable[Any]]) -> BatchStage:
+        """Replace each item by all items of the iterable that a function returns.
+
+        A generator is drawn from as its items are needed, so one item may give
+        more than memory holds.
+
+        Raises:
+            PipelineError: When ``fn`` is not callable.
+        """
+        return self._then(FlatMapNode, "flat_map", fn=_callable("flat_map", "fn", fn))
+
+    def peek(self) -> BatchStage:
+        """Log each item and pass it on: logger ``jetbridge.<job name>``, level INFO."""
+        return self._then(PeekNode, "peek")
+
+    def merge(self, *others: BatchStage) -> BatchStage:
+        """All items of this stage and of others; each source partition's order is kept.
+
+        Raises:
+            PipelineError: When another is no stage of the same pipeline.
+        """
+        if not others:
+            raise PipelineError("merge must be given at least one other stage")
+        for other in others:
+            if not isinstance(other, BatchStage):
+                raise PipelineError(f"merge must be given stages; got {described(other)}")
+            if other._pipeline is not self._pipeline:
+                raise PipelineError(
+                    f"merge: stage '{other.name}' belongs to another pipeline: build both branches in one"
+                )
+        node = self._pipeline._add(MergeNode, "merge", (self._id, *(other._id for other in others)))
+        return BatchStage(self._pipeline, node.id)
+
+    def group_by(self, key_fn: Callable[[Any], Any]) -> GroupedStage:
+        """Group items by a key.
+
+        Keys are equal as in a dict (1, 1.0 and True are one), and NaN is one
+        key. They are of the types None, bool, int, float, str, bytes,
+        datetime, date, time, timedelta, Decimal, UUID, Enum, and tuples and
+        frozensets of these.
+
+        Returns:
+            A grouped stage, for ``aggregate``, ``distinct`` or ``write_to``.
+
+        Raises:
+            PipelineError: When ``key_fn`` is not callable.
+        """
+        from jetbridge.keyed_stages import GroupedStage
+
+        return GroupedStage(self, _callable("group_by", "key_fn", key_fn))
+
+    def aggregate(
+        self,
+        accumulator: Callable[[Any, Any], Any] | AggregateOperation,
+        initial: Any = None,
+        combiner: Callable[[Any, Any], Any] | None = None,
+        finisher: Callable[[Any], Any] | None = None,
+    ) -> BatchStage:
+        """Fold all items into one result, which is emitted at the end, also when there are no items.
+
+        Example:
+            >>> from jetbridge import Pipeline
+            >>> stage = Pipeline.create().read_from(Pipeline.from_list("numbers", [1, 2]))
+            >>> stage.aggregate(accumulator=lambda acc, x: acc + x, initial=0)
+            <BatchStage 'aggregate'>
+
+        Args:
+            accumulator: ``(accumulated, item) -> accumulated``, or an operation
+                of `jetbridge.aggregations`.
+            initial: The accumulated value of no items; copied.
+            combiner: ``(accumulated, accumulated) -> accumulated``. With it,
+                partial results are made on every core; ``initial`` must be
+                neutral for it. Without it items are folded one after the
+                other, in source order where the source is one partition.
+            finisher: ``(accumulated) -> result``.
+
+        Raises:
+            PipelineError: When something is no function, or ``initial`` is not neutral.
+        """
+        operation = operation_of(accumulator, initial, combiner, finisher)
+        return self._then(AggregateNode, "aggregate", key_fn=None, operation=operation)
+
+    def distinct(self, key_fn: Callable[[Any], Any] | None = None) -> BatchStage:
+        """Keep the first item of each key, and emit it at once.
+
+        Args:
+            key_fn: The key of an item; without it the item itself, which must
+                then be of a type that can be a key (see `group_by`).
+
+        Raises:
+            PipelineError: When ``key_fn`` is not callable.
+        """
+        if key_fn is not None:
+            _callable("distinct", "key_fn", key_fn)
+        return self._then(DistinctNode, "distinct", key_fn=key_fn)
+
+    def sort(self, key_fn: Callable[[Any], Any] | None = None, reverse: bool = False) -> BatchStage:
+        """All items in order, at the end of the input; equal keys keep the order of arrival.
+
+        Args:
+            key_fn: What to compare; without it the items themselves.
+            reverse: The greatest first.
+
+        Raises:
+            PipelineError: When ``key_fn`` is not callable.
+        """
+        if key_fn is not None:
+            _callable("sort", "key_fn", key_fn)
+        return self._then(SortNode, "sort", key_fn=key_fn, reverse=bool(reverse))
+
+    def apply(self, fn: Callable[[BatchStage], Result]) -> Result:
+        """Call a function with this stage, to use a part of a pipeline again.
+
+        Example:
+            >>> from jetbridge import Pipeline
+            >>> def cleaned(stage):
+            ...     return stage.map(str.strip).filter(bool)
+            >>> Pipeline.create().read_from(Pipeline.from_list("words", [" a"])).apply(cleaned)
+            <BatchStage 'filter'>
+
+        Raises:
+            PipelineError: When ``fn`` is not callable, or returns no stage.
+        """
+        from jetbridge.keyed_stages import GroupedStage
+
+        result: Result = _callable("apply", "fn", fn)(self)
+        if not isinstance(result, (Stage, GroupedStage)):
+            raise PipelineError(f"apply: the function must return a stage; got {described(result)}")
+        return result
+
+    def apply_beam(self, ptransform: Any) -> BatchStage:
+        """Run a Beam PTransform on the items.
+
+        On the Direct runner a transform that groups, windows or keeps state
+        makes the whole job one epoch, so its input must fit in memory.
+
+        Args:
+            ptransform: An ``apache_beam.PTransform`` from one PCollection to one.
+
+        Raises:
+            PipelineError: When it is no PTransform.
+        """
+        if not (hasattr(ptransform, "expand") and hasattr(ptransform, "default_label")):
+            raise PipelineError(f"apply_beam must be given an apache_beam.PTransform; got {described(ptransform)}")
+        return self._then(BeamNode, "apply_beam", transform=ptransform)
+
+    def write_to(self, sink: Sink) -> SinkStage:
+        """Send the items to a sink.
+
+        Raises:
+            PipelineError: When it is no sink, or this pipeline already writes to it.
+        """
+        return self._pipeline._write(self, sink)
+
+    def _then(self, kind: Any, name: str, **fields: Any) -> BatchStage:
+        node = self._pipeline._add(kind, name, (self._id,), **fields)
+        return BatchStage(self._pipeline, node.id)
+
+
+def operation_of(
+    accumulator: Callable[[Any, Any], Any] | AggregateOperation,
+    initial: Any,
+    combiner: Callable[[Any, Any], Any] | None,
+    finisher: Callable[[Any], Any] | None,
+) -> AggregateOperation:
+    """The operation that the arguments of an ``aggregate`` method mean."""
+    if isinstance(accumulator, AggregateOperation):
+        if initial is not None or combiner is not None or finisher is not None:
+            raise PipelineError(
+                "aggregate(operation) takes no initial, combiner or finisher: the operation has its own"
+            )
+        return accumulator
+    _callable("aggregate", "accumulator", accumulator)
+    for name, fn in (("combiner", combiner), ("finisher", finisher)):
+        if fn is not None:
+            _callable("aggregate", name, fn)
+    return folding(accumulator, initial, combiner, finisher)
+
+
+def described(value: Any) -> str:
+    """A value with its type, for messages.
+
+    Example:
+        >>> described(3)
+        '3 (int)'
+    """
+    return f"{reprlib.repr(value)} ({type(value).__name__})"
+
+
+def _callable(operator: str, parameter: str, fn: Any) -> Any:
+    if not callable(fn):
+        raise PipelineError(f"{operator} must be given a callable as {parameter}; got {described(fn)}")
+    return fn

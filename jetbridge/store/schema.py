@@ -1,0 +1,76 @@
+"""The tables of the data folder's database, as the steps that lead to them.
+
+A step is never changed once it was released: a later version appends one, with
+its tables or columns, and an older data folder walks through the steps that it
+misses, in one transaction each. What is stored in a row describes itself
+(values, records as JSON), so most news need no step at all.
+"""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x4A657442  # "JetB" in the file's header: this is our file and no other SQLite database
+PAGE_SIZE = 8192  # chunks are long: fewer overflow pages than with 4096, and quicker to delete
+
+_FIRST = (
+    # One row for each list, map or stream. `size` is the count of its items, kept in the same transactions.
+    """
+    CREATE TABLE structures (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        crc INTEGER NOT NULL,
+        UNIQUE (kind, name)
+    )
+    """,
+    # The items of lists and streams, many to a row. `start` is the index of the first. (run, stage, shard, sequence)
+    # say which chunk of which job it is; they are NULL for what users added themselves.
+    """
+    CREATE TABLE chunks (
+        id INTEGER PRIMARY KEY,
+        structure INTEGER NOT NULL,
+        start INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        payload BLOB NOT NULL,
+        crc INTEGER NOT NULL,
+        written INTEGER NOT NULL,
+        run TEXT,
+        stage TEXT,
+        shard TEXT,
+        sequence INTEGER
+    )
+    """,
+    "CREATE UNIQUE INDEX chunks_by_start ON chunks (structure, start)",
+    # The entries of maps. `key_bytes` identifies the key; `key` is NULL where it can be read off those.
+    # `key` and `value` begin with their checksum.
+    """
+    CREATE TABLE entries (
+        structure INTEGER NOT NULL,
+        key_bytes BLOB NOT NULL,
+        key BLOB,
+        value BLOB NOT NULL,
+        PRIMARY KEY (structure, key_bytes)
+    ) WITHOUT ROWID
+    """,
+    # `seq` orders jobs, because clocks jump. `body` is the record; the other columns repeat what is searched for.
+    """
+    CREATE TABLE jobs (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        name TEXT,
+        status TEXT NOT NULL,
+        body BLOB NOT NULL,
+        crc INTEGER NOT NULL
+    )
+    """,
+    """
+    CREATE UNIQUE INDEX one_active_job_of_a_name ON jobs (name)
+    WHERE name IS NOT NULL AND status NOT IN ('COMPLETED', 'FAILED')
+    """,
+    "CREATE INDEX jobs_by_name ON jobs (name, seq)",
+    "CREATE TABLE pipelines (job TEXT PRIMARY KEY, payload BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+VERSION = len(MIGRATIONS)
+"""The schema version that this version of jetbridge reads and writes: the number of steps."""

@@ -1,0 +1,94 @@
+"""Durable named streams: logs of messages that are numbered as they come and stay where they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jetbridge.store import chunks, structures
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator
+
+
+class StoredStream(structures.Stored):
+    """A durable stream that any process may publish to and jobs read from any number on.
+
+    A call that returns has committed.
+
+    Example:
+        >>> import tempfile
+        >>> from jetbridge.store import Database
+        >>> with tempfile.TemporaryDirectory() as parent:
+        ...     db = Database.open(f"{parent}/data")
+        ...     clicks = StoredStream(db, "clicks")
+        ...     clicks.publish({"page": "/"})
+        ...     clicks.publish_all([{"page": "/cart"}, {"page": "/pay"}])
+        ...     print(len(clicks), [click["page"] for click in clicks])
+        ...     db.close()
+        3 ['/', '/cart', '/pay']
+    """
+
+    _kind = "stream"
+
+    def publish(self, message: Any) -> None:
+        """Append one message; for many, `publish_all` is far quicker.
+
+        Raises:
+            SerializationError: When it cannot be stored.
+        """
+        self.publish_all([message])
+
+    def publish_all(self, messages: Iterable[Any]) -> None:
+        """Append messages in one atomic commit.
+
+        Raises:
+            SerializationError: When one cannot be stored; nothing is published then.
+        """
+        encoded = list(chunks.encode_chunks(messages))
+        if encoded:
+            with self._writing() as tx:
+                append(tx, self._name, encoded)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The messages that the stream has now, from the first on; it does not wait for more."""
+        with self._faults():
+            for chunk in chunks.read_with(self._db.reader, self._kind, self._name, 0):
+                yield from chunk
+
+
+def append(tx: sqlite3.Connection, name: str, encoded: Iterable[tuple[int, bytes]]) -> int:
+    """Append encoded chunks inside a transaction; see `chunks.append`.
+
+    Returns:
+        How many messages were appended.
+    """
+    return chunks.append(tx, "stream", name, encoded)
+
+
+def read(conn: sqlite3.Connection, name: str, sequence: int, limit: int) -> tuple[list[Any], int]:
+    """Messages from a sequence number on.
+
+    Args:
+        conn: A connection of this thread.
+        name: The stream; one that is not there is empty.
+        sequence: The number of the first message wanted, from 0.
+        limit: The most messages to return.
+
+    Returns:
+        The messages, none when nothing is there yet, and the number to go on with.
+    """
+    found: list[Any] = []
+    for chunk in chunks.read(conn, "stream", name, sequence, sequence + limit):
+        found += chunk
+    return found, sequence + len(found)
+
+
+def tail(conn: sqlite3.Connection, name: str) -> int:
+    """The number that the next message will have."""
+    return structures.size(conn, "stream", name)
+
+
+def names(conn: sqlite3.Connection) -> list[str]:
+    """The names of the streams that were ever written to."""
+    return structures.names(conn, "stream")

