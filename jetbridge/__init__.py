@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jetbridge import aggregations, connectors, sinks, sources
     from jetbridge.aggregations import AggregateOperation
-    from jetbridge.client import Client, JetService, connect
+    from jetbridge.client import Client, JetService
     from jetbridge.config import JobConfig, ProcessingGuarantee
+    from jetbridge.connecting import connect
     from jetbridge.connectors.embedded import ListSource, StreamSource
     from jetbridge.errors import (
         ConfigError,
@@ -63,8 +64,9 @@ if TYPE_CHECKING:
 _MODULES = ("aggregations", "connectors", "errors", "sinks", "sources")
 _HOMES = {
     "aggregations": ("AggregateOperation",),
-    "client": ("Client", "JetService", "connect"),
+    "client": ("Client", "JetService"),
     "config": ("JobConfig", "ProcessingGuarantee"),
+    "connecting": ("connect",),
     "connectors.embedded": ("ListSource", "StreamSource"),
     "errors": (
         "ConfigError",

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -43,6 +44,9 @@ class AggregateOperation:
         finish: ``(accumulator) -> result``; None leaves it as it is.
         accumulate_all: ``(accumulator, items) -> accumulator``, an optional
             quicker way for many items at once.
+        accumulate_keys: ``(accumulators, keys, items) -> accumulators``, an
+            optional quicker way for a dict of accumulators and as many keys as
+            items. Every NaN may get an entry of its own: they are combined later.
     """
 
     create: Callable[[], Any]
@@ -50,6 +54,7 @@ class AggregateOperation:
     combine: Callable[[Any, Any], Any] | None = None
     finish: Callable[[Any], Any] | None = None
     accumulate_all: Callable[[Any, Sequence[Any]], Any] | None = None
+    accumulate_keys: Callable[[dict[Any, Any], Sequence[Any], Sequence[Any]], dict[Any, Any]] | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -143,7 +148,14 @@ def counting() -> AggregateOperation:
         accumulate=lambda count, _: count + 1,
         combine=lambda left, right: left + right,
         accumulate_all=lambda count, items: count + len(items),
+        accumulate_keys=_count_keys,
     )
+
+
+def _count_keys(counts: dict[Any, Any], keys: Sequence[Any], items: Sequence[Any]) -> dict[Any, Any]:
+    counter = counts if isinstance(counts, Counter) else Counter(counts)
+    counter.update(keys)
+    return counter
 
 
 def _add(total: tuple[Any, float], value: Any) -> tuple[Any, float]:

@@ -1,9 +1,9 @@
-"""The way in: `connect`, the client, and the service that jobs are submitted to."""
+"""The client, and the service that jobs are submitted to."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from jetbridge import endings
 from jetbridge.config import JobConfig
@@ -19,82 +19,25 @@ from jetbridge.errors import (
 from jetbridge.job import Job, JobStatus
 from jetbridge.packing import pack
 from jetbridge.pipeline import Pipeline
-from jetbridge.runner import load_runner
 from jetbridge.session import Session, stages_of
-from jetbridge.settings import Settings, load_settings
 from jetbridge.store.lists import StoredList
 from jetbridge.store.maps import StoredMap
 from jetbridge.store.streams import StoredStream
 
 if TYPE_CHECKING:
-    import os
     from types import TracebackType
 
     from typing_extensions import Self
 
     from jetbridge.plan.graph import Plan
-    from jetbridge.store.registry import JobRecord
+    from jetbridge.settings import Settings
+    from jetbridge.store.records import JobRecord
 
 _LOGGER = logging.getLogger("jetbridge")
 
 
-def connect(
-    *,
-    runner: str | None = None,
-    home: str | os.PathLike[str] | None = None,
-    parallelism: int | None = None,
-    shards: int | None = None,
-    flink_url: str | None = None,
-    **unknown: Any,
-) -> Client:
-    """Open a data folder and get ready to run pipelines.
-
-    Returns at once; what the first job needs is prepared in the background.
-    What is not given here is looked for in the environment (``JETBRIDGE_HOME``),
-    then in ``jetbridge.toml`` and then in ``[tool.jetbridge]`` of
-    ``pyproject.toml``, both in the working directory.
-
-    Example:
-        >>> import jetbridge, tempfile
-        >>> from jetbridge import Pipeline
-        >>> with jetbridge.connect(home=tempfile.mkdtemp()) as client:
-        ...     pipeline = Pipeline.create()
-        ...     words = pipeline.read_from(Pipeline.from_list("words", ["to", "be", "or", "not"]))
-        ...     stage = words.map(str.upper).write_to(Pipeline.to_list("shouted"))
-        ...     client.get_jet().submit(pipeline).join()
-        ...     print(client.get_list("shouted").get_all())
-        ['TO', 'BE', 'OR', 'NOT']
-
-    Args:
-        runner: Who carries out the jobs; "direct" (this machine) by default.
-        home: The data folder; ``./.jetbridge`` by default. It is made if it does not exist.
-        parallelism: How many cores a job uses; all by default.
-        shards: Into how many shards keys are split; 128 by default.
-        flink_url: The address of a Flink cluster, for its runner.
-        **unknown: Refused; it is here for the error to be a ConfigError that lists the settings.
-
-    Returns:
-        A client, which is also a context manager.
-
-    Raises:
-        ConfigError: For a setting that is unknown or not allowed, wherever it came from.
-        DataFolderError: When the data folder cannot be used.
-    """
-    settings = load_settings(
-        runner=runner,
-        home=home,
-        parallelism=parallelism,
-        shards=shards,
-        flink_url=flink_url,
-        **unknown,
-    )
-    session = Session(settings, load_runner(settings.runner))
-    endings.watch(session)
-    return Client(session)
-
-
 class Client:
-    """A connection to a data folder and a runner; `connect` makes it.
+    """A connection to a data folder and a runner; `jetbridge.connect` makes it.
 
     Leaving its ``with`` block, `shutdown` and a normal end of the interpreter
     act alike: jobs that this client has submitted are waited for. When the block
@@ -272,7 +215,9 @@ class JetService:
             except JetbridgeError:
                 raise
             except Exception as error:
-                raise SourceError(f"source '{source.name}': its check failed: {type(error).__name__}: {error}") from error
+                raise SourceError(
+                    f"source '{source.name}': its check failed: {type(error).__name__}: {error}"
+                ) from error
         for sink in plan.sinks:
             try:
                 sink.sink.check()

@@ -6,7 +6,17 @@ import enum
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StrictBool, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 
 from jetbridge.errors import ConfigError
 
@@ -119,7 +129,7 @@ def explain_one(details: Any, model: type[BaseModel]) -> str:
     if details["type"] == "extra_forbidden" or details["type"] == "no_such_attribute":
         return f"there is no '{name or details['ctx']['attribute']}' ({got}), only {', '.join(model.model_fields)}"
     message = details["msg"].removeprefix("Value error, ")
-    for start, verb in (("Input should be", "must be"), ("String should", "must"), ("must ", "must ")):
+    for start, verb in (("Input should be", "must be"), ("Input is", "is"), ("String should", "must"), ("must ", "must ")):
         if message.startswith(start):
             return f"{name} {verb}{message.removeprefix(start)}; {got}"
     return f"{name}: {message}; {got}"

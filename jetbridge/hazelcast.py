@@ -27,7 +27,14 @@ from jetbridge.errors import NotYetSupportedError
 _OURS = "_jetbridge"
 _NAMES = {
     "hazelcast.jet": ("Job", "JobConfig", "JobStatus", "ListSource", "Pipeline", "ProcessingGuarantee", "StreamSource"),
-    "hazelcast.jet.pipeline": ("AggregateOperation", "BatchStage", "GroupedStage", "ListSource", "Pipeline", "StreamSource"),
+    "hazelcast.jet.pipeline": (
+        "AggregateOperation",
+        "BatchStage",
+        "GroupedStage",
+        "ListSource",
+        "Pipeline",
+        "StreamSource",
+    ),
     "hazelcast.jet.job": (
         "Job",
         "JobAlreadyExistsError",

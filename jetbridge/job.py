@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jetbridge.session import Session
-    from jetbridge.store.registry import JobRecord
+    from jetbridge.store.records import JobRecord
 
 
 class JobStatus(enum.Enum):
@@ -261,4 +261,3 @@ def _checked(timeout: float | None) -> float | None:
 
 _FOREVER = 86400.0 * 365
 """Waiting functions refuse numbers that are much larger."""
-

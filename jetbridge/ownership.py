@@ -36,7 +36,7 @@ def is_alive(owner: dict[str, Any]) -> bool:
         >>> is_alive(claim() | {"started": "another time"})
         False
     """
-    return _started(owner["pid"]) == owner["started"]
+    return bool(_started(owner["pid"]) == owner["started"])
 
 
 def _started(pid: int) -> str | None:

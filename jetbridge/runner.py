@@ -1,11 +1,16 @@
 """What a runner is to jetbridge, and how one is found.
 
 A runner is a package of its own that registers under the entry-point group
-``jetbridge.runners``; jetbridge imports none of them by name.
+``jetbridge.runners``; jetbridge imports none of them by name. Its module may have a function
+``prepare()`` beside the runner's class: it is called as soon as it is likely that
+the runner will be used, before the settings are read, and starts in the
+background what takes time.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +21,7 @@ if TYPE_CHECKING:
     from jetbridge.plan.graph import Plan
     from jetbridge.settings import Settings
     from jetbridge.store.database import Database
-    from jetbridge.store.registry import JobRecord
+    from jetbridge.store.records import JobRecord
 
 GROUP = "jetbridge.runners"
 
@@ -81,13 +86,22 @@ class Runner(Protocol):
         """Let go of everything; called when no job runs any more."""
 
 
+def prepare(name: str) -> None:
+    """Let a runner that will probably be used begin its preparations. Errors wait until it is used."""
+    entry = _found().get(name)
+    if entry is not None:
+        with contextlib.suppress(Exception):
+            module = importlib.import_module(entry.module)
+            getattr(module, "prepare", lambda: None)()
+
+
 def load_runner(name: str) -> type[Runner]:
     """The class of the runner that is registered under a name.
 
     Raises:
         ConfigError: When there is none, or it cannot be imported.
     """
-    found: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=GROUP)}
+    found = _found()
     if name not in found:
         raise ConfigError(
             f"there is no runner '{name}'; installed are: {', '.join(sorted(found)) or 'none'}. Runners are packages "
@@ -99,3 +113,7 @@ def load_runner(name: str) -> type[Runner]:
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"runner '{name}' ({found[name].value}) cannot be imported: {error}") from error
     return runner
+
+
+def _found() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}

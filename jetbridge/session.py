@@ -19,7 +19,8 @@ from jetbridge import ownership
 from jetbridge.errors import JetbridgeError, JobStateError, StoreError
 from jetbridge.job import JobStatus
 from jetbridge.store.database import Database
-from jetbridge.store.registry import JobRecord, Registry, StaleOwnerError
+from jetbridge.store.records import JobRecord
+from jetbridge.store.registry import Registry, StaleOwnerError
 
 if TYPE_CHECKING:
     from jetbridge.config import JobConfig
@@ -154,7 +155,11 @@ class Session:
                 return record
             if record.status == JobStatus.SUSPENDED.value and not told:
                 told = True
-                _LOGGER.warning("join: %s is SUSPENDED (%s) and waits to be resumed or cancelled", self.describe(record), record.cause)
+                _LOGGER.warning(
+                    "join: %s is SUSPENDED (%s) and waits to be resumed or cancelled",
+                    self.describe(record),
+                    record.cause,
+                )
             time.sleep(pause if left is None else min(pause, left))
             pause = min(2 * pause, 0.2)
 
@@ -203,7 +208,9 @@ class Session:
                     record = self.read(execution.job_id)
                     if record is not None and sys.stderr is not None:
                         with contextlib.suppress(OSError, ValueError):
-                            print(f"jetbridge: waiting for {self.describe(record)}; Ctrl-C suspends it", file=sys.stderr)
+                            print(
+                                f"jetbridge: waiting for {self.describe(record)}; Ctrl-C suspends it", file=sys.stderr
+                            )
                     execution.wait()
         except BaseException as error:
             self.abandon(f"its client ended with {type(error).__name__} while it waited for the job")

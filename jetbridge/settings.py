@@ -92,9 +92,9 @@ def load_settings(**arguments: Any) -> Settings:
         >>> from jetbridge.settings import load_settings
         >>> load_settings(shards=16).shards
         16
-        >>> load_settings(shards=0)
+        >>> load_settings(runner="")
         Traceback (most recent call last):
-        jetbridge.errors.ConfigError: setting shards must be greater than or equal to 1; got 0 (from the argument shards)
+        jetbridge.errors.ConfigError: setting runner must have at least 1 character; got '' (from the argument runner)
 
     Args:
         **arguments: Settings by name; None means not given.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetbridge.kernels.failure import FAILURES, at_hand, item_error, stage_error
 from jetbridge.kernels.group import GroupSplitter
-from jetbridge.kernels.keyed import KeyedKernel, Keys, Splitter, State, decode, encode, restored
+from jetbridge.kernels.keyed import KeyedKernel, Keys, Splitter, State, decode, encode, is_odd, restored
 from jetbridge.kernels.keys import canonical
 from jetbridge.kernels.stateless import CHUNK_ITEMS
 
@@ -87,6 +87,39 @@ class PartialSplitter(Splitter):
         yield from self.keys.parted(list(partials), list(partials.values()))
 
 
+class KeysSplitter(PartialSplitter):
+    """Folds a whole chunk in one call, for operations that have a way to."""
+
+    def add(self, chunk: list[Any]) -> None:
+        """Fold a chunk's items into their keys' partial results."""
+        fold = self.folder.operation.accumulate_keys
+        assert fold is not None
+        keys = self.keys.of(chunk)
+        try:
+            self.partials = fold(self.partials, keys, chunk)
+        except TypeError as error:
+            for key, item in zip(keys, chunk, strict=True):
+                try:
+                    hash(key)
+                except TypeError:
+                    raise self.keys.unhashable(item, key, error) from error
+            raise stage_error("aggregate", self.folder.name, f"folding {len(chunk)} items", error) from error
+        except FAILURES as error:
+            raise stage_error("aggregate", self.folder.name, f"folding {len(chunk)} items", error) from error
+        self.size = len(self.partials)
+
+    def flush(self) -> Iterator[tuple[int, bytes]]:
+        """The partial results of each shard; those of every NaN become one."""
+        combine = self.folder.operation.combine
+        assert combine is not None
+        for key in [key for key in self.partials if key != key or is_odd(key)]:
+            one = canonical(key)
+            if one is not key:
+                acc = self.partials.pop(key)
+                self.partials[one] = combine(self.partials[one], acc) if one in self.partials else acc
+        return super().flush()
+
+
 class BulkSplitter(GroupSplitter):
     """Groups first and folds each group in one call, for operations that have a quick way for many items."""
 
@@ -150,6 +183,8 @@ class FoldKernel(KeyedKernel):
         keys = Keys(self.kind, self.name, self.key_fn, shards)
         if not self.combining:
             return GroupSplitter(keys)
+        if self.folder.operation.accumulate_keys is not None:
+            return KeysSplitter(keys, self.folder)
         if self.folder.operation.accumulate_all is not None:
             return BulkSplitter(keys, self.folder)
         return PartialSplitter(keys, self.folder)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Reduced = tuple["Maker", tuple[Any, ...]]
 
+_IMMUTABLE_TYPE, _HEAP_TYPE = 1 << 8, 1 << 9  # CPython's Py_TPFLAGS
 _CLASSES: tuple[type, ...] = (
     *(dt.date, dt.datetime, dt.time, dt.timedelta, dt.timezone, Decimal),
     *(collections.OrderedDict, collections.defaultdict, collections.deque, types.SimpleNamespace),
@@ -35,6 +36,8 @@ _CLASSES: tuple[type, ...] = (
     *(bool, int, float, str, bytes, list, dict, tuple),  # the factories of a defaultdict
     *(kind for kind in vars(builtins).values() if isinstance(kind, type) and issubclass(kind, BaseException)),
 )
+# ExceptionGroup is the one exception whose class can be changed.
+_CLASSES = tuple(kind for kind in _CLASSES if not kind.__flags__ & _HEAP_TYPE or kind.__flags__ & _IMMUTABLE_TYPE)
 VALUE_CLASSES = frozenset(_CLASSES)
 _PATHS = {kind.__name__: kind for kind in (pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath)}
 _ADDRESSES: dict[str, Callable[[str], Any]] = {
@@ -190,6 +193,7 @@ def reduce_numpy(value: Any) -> Reduced | None:
 
 def _names() -> dict[tuple[str, str], Any]:
     names: dict[tuple[str, str], Any] = {(kind.__module__, kind.__qualname__): kind for kind in _CLASSES}
+    names.update({("builtins", "Ellipsis"): ..., ("builtins", "NotImplemented"): NotImplemented})
     names.update({(__name__, name): maker for name, maker in MAKERS.items()})
     return names
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jetbridge_direct.runner import DirectRunner
 
-__all__ = ["DirectRunner"]
+__all__ = ["DirectRunner", "prepare"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,3 +17,10 @@ def __getattr__(name: str) -> Any:
 
         return DirectRunner
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def prepare() -> None:
+    """Start importing Beam, in another process, before it is certain that a client comes; see `jetbridge.runner`."""
+    from jetbridge_direct.sharing import shared
+
+    shared().prepare()

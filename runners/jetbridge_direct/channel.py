@@ -52,7 +52,7 @@ class Channel:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         # A POSIX lock belongs to a process and is let go when that process dies, even by SIGKILL.
-        self._process_lock = tempfile.TemporaryFile(buffering=0) if shared else None
+        self._process_lock = tempfile.TemporaryFile(buffering=0) if shared else None  # noqa: SIM115
 
     def fileno(self) -> int:
         """The socket's descriptor, for ``select``."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from jetbridge.store.registry import JobRecord, Registry
+    from jetbridge.store.records import JobRecord
+    from jetbridge.store.registry import Registry
     from jetbridge_direct.server import ForkServer
 
 _LOGGER = logging.getLogger("jetbridge")

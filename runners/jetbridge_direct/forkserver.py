@@ -45,6 +45,7 @@ def main(descriptor: int, worker_module: str) -> NoReturn:
             ``main(spec, control)`` is called in each new process.
     """
     channel = Channel(socket.socket(fileno=descriptor))
+    gc.disable()  # importing makes many objects and hardly any garbage
     try:
         worker = importlib.import_module(worker_module)
         worker.warm()
@@ -52,8 +53,8 @@ def main(descriptor: int, worker_module: str) -> NoReturn:
         with contextlib.suppress(OSError):
             channel.send({"type": "broken", "message": traceback.format_exc()})
         os._exit(1)
-    gc.collect()
     gc.freeze()  # what was imported is never collected, so its pages stay shared with the workers
+    gc.enable()
     with contextlib.suppress(OSError):
         channel.send({"type": "ready"})
         _Server(channel, worker).serve()
@@ -75,12 +76,12 @@ class _Server:
         _adopt_orphans()
         try:
             while True:
-                readable, _, _ = select.select([self._channel, self._wake_read], [], [])
-                if self._wake_read in readable:
+                readable, _, _ = select.select([self._channel.fileno(), self._wake_read.fileno()], [], [])
+                if self._wake_read.fileno() in readable:
                     with contextlib.suppress(BlockingIOError):
                         self._wake_read.recv(4096)
                 self._reap()
-                if self._channel in readable:
+                if self._channel.fileno() in readable:
                     request, descriptors = self._channel.recv_with_descriptors()
                     if request is None:
                         return

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import threading
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.config import ProcessingGuarantee
@@ -12,16 +10,15 @@ from jetbridge.errors import NotYetSupportedError, UnsupportedByRunnerError
 from jetbridge.store.registry import Registry
 from jetbridge_direct.execution import DirectExecution
 from jetbridge_direct.logs import show_messages
-from jetbridge_direct.server import WORKER_MODULE, ForkServer
+from jetbridge_direct.server import WORKER_MODULE
+from jetbridge_direct.sharing import shared
 
 if TYPE_CHECKING:
     from jetbridge.config import JobConfig
     from jetbridge.plan.graph import Plan
     from jetbridge.settings import Settings
     from jetbridge.store.database import Database
-    from jetbridge.store.registry import JobRecord
-
-_LINGER = 2.0  # seconds that a fork server which nobody uses is kept for the next client of this process
+    from jetbridge.store.records import JobRecord
 
 
 class DirectRunner:
@@ -38,7 +35,7 @@ class DirectRunner:
     def __init__(self, settings: Settings, db: Database, worker_module: str = WORKER_MODULE) -> None:
         self._settings = settings
         self._db = db
-        self._server = _shared(worker_module)
+        self._server = shared(worker_module)
         self._server.enter()
 
     def check(self, plan: Plan, config: JobConfig) -> None:
@@ -93,66 +90,3 @@ def cores() -> int:
         return len(os.sched_getaffinity(0))  # what taskset and containers leave
     except AttributeError:  # macOS
         return os.cpu_count() or 1
-
-
-class _SharedServer:
-    """The fork server of all clients in this process: importing Beam takes a second, and memory."""
-
-    def __init__(self, worker_module: str) -> None:
-        self._worker_module = worker_module
-        self._lock = threading.Lock()
-        self._server: ForkServer | None = None
-        self._users = 0
-        self._timer: threading.Timer | None = None
-
-    def enter(self) -> None:
-        with self._lock:
-            self._users += 1
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-
-    def get(self) -> ForkServer:
-        with self._lock:
-            if self._server is None or not self._server.alive:
-                self._server = ForkServer(self._worker_module)
-            return self._server
-
-    def leave(self) -> None:
-        with self._lock:
-            self._users -= 1
-            if not self._users:
-                self._timer = threading.Timer(_LINGER, self._close_unused)
-                self._timer.daemon = True
-                self._timer.start()
-
-    def close(self) -> None:
-        with self._lock:
-            server, self._server = self._server, None
-            if self._timer is not None:
-                self._timer.cancel()
-        if server is not None:
-            server.close()
-
-    def _close_unused(self) -> None:
-        with self._lock:
-            if self._users or self._server is None:
-                return
-            server, self._server = self._server, None
-        server.close()
-
-
-_servers: dict[str, _SharedServer] = {}
-
-
-def _shared(worker_module: str) -> _SharedServer:
-    return _servers.setdefault(worker_module, _SharedServer(worker_module))
-
-
-def _close_all() -> None:
-    for server in _servers.values():
-        server.close()
-
-
-atexit.register(_close_all)  # after the clients: their hook is registered later, and hooks run in reverse order
-os.register_at_fork(after_in_child=_servers.clear)  # a forked process has the sockets of none

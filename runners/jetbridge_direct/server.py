@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import signal
@@ -40,7 +41,8 @@ class ForkServer:
         if not sys.executable:
             raise WorkerError("sys.executable is empty: jetbridge needs to know which Python to start", permanent=True)
         near, far = socket.socketpair()
-        self._stderr = tempfile.TemporaryFile()  # warnings of imports; shown only when the server dies
+        # Warnings of imports: shown only when the server dies.
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
         command = _COMMAND.format(path=sys.path, fd=far.fileno(), worker=worker_module)
         try:
             self.process = subprocess.Popen(
@@ -53,6 +55,7 @@ class ForkServer:
             )
         except OSError as error:
             near.close()
+            self._stderr.close()
             raise WorkerError(f"{sys.executable} could not be started: {error}") from error
         finally:
             far.close()
@@ -131,7 +134,7 @@ class ForkServer:
                 if message["type"] == "started":
                     pid = message["pid"]
                     control, stdout, stderr = self._starting.pop(message["id"])
-                    worker = WorkerProcess(pid, control, stdout, stderr, lambda pid=pid: self._kill(pid))
+                    worker = WorkerProcess(pid, control, stdout, stderr, functools.partial(self._kill, pid))
                     self._workers[pid] = self._answers[message["id"]] = worker
                 elif message["type"] == "refused":
                     self._answers[message["id"]] = WorkerError(

@@ -10,18 +10,21 @@ from typing import NamedTuple
 
 import pytest
 
-from jetbridge import Pipeline
+from jetbridge import Pipeline, register_type
 
 
+@register_type
 class Colour(enum.Enum):
     RED = 1
     GREEN = 2
 
 
+@register_type
 class Level(enum.IntEnum):
     LOW = 1
 
 
+@register_type
 class Point(NamedTuple):
     x: int
     y: int

@@ -13,8 +13,8 @@ pq = pytest.importorskip("pyarrow.parquet", reason="the extra 'files'")
 ROWS = [{"id": n, "name": f"żółw {n}", "share": n / 4} for n in range(5)]
 FORMATS = {
     "txt": (sinks.text, lambda path: path.read_text(encoding="utf-8").splitlines()),
-    "csv": (sinks.csv, lambda path: list(csv.DictReader(path.open(encoding="utf-8")))),
-    "jsonl": (sinks.json_lines, lambda path: [json.loads(line) for line in path.open(encoding="utf-8")]),
+    "csv": (sinks.csv, lambda path: list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))),
+    "jsonl": (sinks.json_lines, lambda path: list(map(json.loads, path.read_text(encoding="utf-8").splitlines()))),
     "parquet": (sinks.parquet, lambda path: pq.read_table(path).to_pylist()),
 }
 

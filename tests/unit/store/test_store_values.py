@@ -57,9 +57,8 @@ class Trade:
 
 
 @register_type
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Slotted:
-    __slots__ = ("value",)
     value: int
 
 
@@ -107,17 +106,27 @@ trees = st.recursive(
 )
 
 
+def same(left: Any, right: Any) -> bool:
+    """Equal and of equal types all the way down; NaN is the same as NaN."""
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, (list, tuple)):
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, dict):
+        return list(left) == list(right) and all(map(same, left.values(), right.values()))
+    return bool(left == right) or (left != left and right != right) or repr(left) == repr(right)
+
+
 @given(trees)
 def test_any_tree_of_values_comes_back(value: Any) -> None:
     back = decode(encode(value))
-    assert repr(back) == repr(value)  # repr, because NaN is not equal to itself
-    assert type(back) is type(value)
+    assert same(back, value)
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        *(10**5000, -(2**63), 0, -1, 127, 128, -128, -129, "\ud800", "a\0b", b"", math.inf, True, False),
+        *(1 << 20_000, -(2**63), 0, -1, 127, 128, -128, -129, "\ud800", "a\0b", b"", math.inf, True, False),
         *(range(3), slice(1, None, 2), bytearray(b"x"), {1, 2}, frozenset({"a"}), complex(1, 2), ...),
         collections.OrderedDict(b=1, a=2),
         collections.defaultdict(list, a=[1]),
@@ -144,9 +153,9 @@ def test_any_tree_of_values_comes_back(value: Any) -> None:
 def test_value_types_and_registered_classes_come_back(value: Any) -> None:
     back = decode(encode(value))
     assert type(back) is type(value)
-    assert repr(back) == repr(value)
+    assert back == value or repr(back) == repr(value)
     nested = decode(encode([value, (value,)]))
-    assert repr(nested) == repr([value, (value,)])
+    assert nested == [back, (back,)] or repr(nested) == repr([value, (value,)])
 
 
 @pytest.mark.parametrize(
