@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -85,7 +86,7 @@ class Initial:
         self.shared = isinstance(value, immutable) or (
             isinstance(value, tuple) and all(isinstance(part, immutable) for part in value)
         )
-        self.empty = type(value) if value in ([], {}, set()) and type(value) in (list, dict, set) else None
+        self.empty = type(value) if type(value) in (list, dict, set) and not value else None
 
     def __call__(self) -> Any:
         """A copy of the value, or the value itself when nobody can change it."""
@@ -121,7 +122,7 @@ def folding(
     if combiner is not None:
         try:
             combined = combiner(copy.deepcopy(initial), copy.deepcopy(initial))
-            neutral = bool(combined == initial)
+            neutral = _equal(combined, initial)
         except Exception as error:
             raise PipelineError(
                 f"aggregate's combiner cannot combine initial {initial!r} with itself: "
@@ -134,6 +135,13 @@ def folding(
                 "Give a neutral initial and add the rest in finisher, or leave the combiner out"
             )
     return operation
+
+
+def _equal(left: Any, right: Any) -> bool:
+    try:
+        return bool(left == right)
+    except ValueError:  # arrays compare element by element, and have no truth
+        return pickle.dumps(left) == pickle.dumps(right)
 
 
 def counting() -> AggregateOperation:

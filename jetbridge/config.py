@@ -129,7 +129,12 @@ def explain_one(details: Any, model: type[BaseModel]) -> str:
     if details["type"] == "extra_forbidden" or details["type"] == "no_such_attribute":
         return f"there is no '{name or details['ctx']['attribute']}' ({got}), only {', '.join(model.model_fields)}"
     message = details["msg"].removeprefix("Value error, ")
-    for start, verb in (("Input should be", "must be"), ("Input is", "is"), ("String should", "must"), ("must ", "must ")):
+    for start, verb in (
+        ("Input should be", "must be"),
+        ("Input is", "is"),
+        ("String should", "must"),
+        ("must ", "must "),
+    ):
         if message.startswith(start):
             return f"{name} {verb}{message.removeprefix(start)}; {got}"
     return f"{name}: {message}; {got}"

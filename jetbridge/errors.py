@@ -6,7 +6,7 @@
     ├── ConfigError                 a setting or a JobConfig field (also a ValueError)
     ├── PipelineError               a pipeline that cannot be built or run (also a ValueError)
     ├── UnsupportedByRunnerError    the runner cannot do what was asked
-    ├── NotYetSupportedError        a documented call that this version does not carry out
+    │   └── NotYetSupportedError    a documented call that this version does not carry out
     ├── JobError
     │   ├── JobAlreadyExistsError   the name is taken by an active job
     │   ├── JobStateError           the job's status does not allow the call

@@ -16,7 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from jetbridge import ownership
-from jetbridge.errors import JetbridgeError, JobStateError, StoreError
+from jetbridge.errors import JetbridgeError, JobError, JobStateError, StoreError
 from jetbridge.job import JobStatus
 from jetbridge.store.database import Database
 from jetbridge.store.records import JobRecord
@@ -153,6 +153,8 @@ class Session:
                 continue
             if not ended or (left is not None and left <= 0):
                 return record
+            if execution is not None and (record.owner or {}).get("pid") == self._pid:
+                raise JobError(f"{self.describe(record)} is {record.status} and cannot be supervised: see the log")
             if record.status == JobStatus.SUSPENDED.value and not told:
                 told = True
                 _LOGGER.warning(

@@ -43,10 +43,14 @@ class ByteStream:
     def __init__(self, raw: Any, path: str, *, recode: str | None = None) -> None:
         self.path = path
         self._raw = raw
-        with reading(path):
-            self._content: Any = _decompressed(raw, path)
-            if recode:
-                self._content = _Recoded(self._content, recode, path)
+        try:
+            with reading(path):
+                self._content: Any = _decompressed(raw, path)
+        except BaseException:
+            raw.close()
+            raise
+        if recode:
+            self._content = _Recoded(self._content, recode, path)
 
     def read(self, size: int) -> bytes:
         """Up to so many bytes; none at the end."""

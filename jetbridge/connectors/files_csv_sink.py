@@ -38,8 +38,10 @@ class CsvSink(FileSink):
         name: str | None = None,
     ) -> None:
         super().__init__(path, overwrite=overwrite, name=name)
-        if not isinstance(delimiter, str) or len(delimiter) != 1 or not delimiter.isascii() or delimiter in '\r\n"':
+        if not isinstance(delimiter, str) or len(delimiter) != 1 or not delimiter.isascii():
             raise PipelineError(f"{self.user}: the delimiter must be one ASCII character; got {delimiter!r}")
+        if delimiter.isalnum() or delimiter in '\r\n"+-.:':
+            raise PipelineError(f"{self.user}: the delimiter must not occur in numbers and times; got {delimiter!r}")
         self.delimiter = delimiter
         # a byte order mark would be taken off again at the start of the file
         self._special = re.compile(f'["\r\n\ufeff{re.escape(delimiter)}]')
@@ -115,10 +117,13 @@ class CsvSink(FileSink):
             return list(map(str, values))
         if kinds == {str}:
             return self._texts(values)
-        if len(kinds - {type(None)}) == 1:  # the usual column: one type, and None
-            write = _WRITERS.get(next(iter(kinds - {type(None)})))
-            if write is not None and write is not str:
-                return ["" if value is None else write(value) for value in values]
+        if kinds == {str, type(None)}:
+            distinct = list({value for value in values if value is not None})
+            quoted = {None: "", **dict(zip(distinct, self._texts(distinct), strict=True))}
+            return [quoted[value] for value in values]
+        if len(kinds - {type(None)}) <= 1 and kinds <= _WRITERS.keys() - {str}:  # the usual column: one type, and None
+            to_text = _WRITERS[next(iter(kinds - {type(None)}), type(None))]
+            return ["" if value is None else to_text(value) for value in values]
         texts = []
         for index, value in enumerate(values):
             write = _WRITERS.get(type(value)) or _writer_of(value)
@@ -158,7 +163,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     bool: lambda value: "true" if value else "false",
     int: int.__repr__,
     float: _float,
-    str: str,
+    str: str.__str__,
     dt.datetime: dt.datetime.isoformat,
     dt.date: dt.date.isoformat,
     dt.time: dt.time.isoformat,

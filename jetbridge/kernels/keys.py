@@ -72,7 +72,7 @@ def key_bytes(key: Any) -> bytes:
     if isinstance(key, str):
         return b"s" + key.encode("utf-8", "surrogatepass")
     if isinstance(key, int):
-        return b"i%d" % key
+        return b"i%x" % key  # hexadecimal: decimal digits have a limit, and take long
     if key is None:
         return b"n"
     if isinstance(key, (float, Decimal)):
@@ -139,7 +139,7 @@ def _number_bytes(key: float | Decimal) -> bytes:
     if key in (float("inf"), float("-inf")):
         return b"i+inf" if key > 0 else b"i-inf"
     above, below = key.as_integer_ratio()
-    return b"i%d" % above if below == 1 else b"q%d/%d" % (above, below)
+    return b"i%x" % above if below == 1 else b"q%x/%x" % (above, below)
 
 
 def _time_bytes(key: dt.date | dt.time | dt.timedelta) -> bytes:

@@ -138,9 +138,19 @@ class SegmentKernel:
 
     def flush(self) -> Iterator[Emission]:
         """What the splitters still hold: called at the end of each bundle."""
-        for index, splitter in self._splitters.items():
-            for shard, payload in splitter.flush():
+        for index in self._splitters:
+            yield from self._flush(index)
+
+    def _flush(self, index: int) -> Iterator[Emission]:
+        node = self.segment.exits[index].target
+        try:
+            for shard, payload in self._splitters[index].flush():
                 yield Emission(index, shard, payload)
+        except FAILURES as error:
+            if isinstance(error, ItemError):
+                raise
+            doing = "sending items to their shards, for which they must be picklable"
+            raise stage_error(node.kind, node.name, doing, error) from error
 
     def take_counts(self) -> Counts:
         """The counts since the last call."""
@@ -167,8 +177,7 @@ class SegmentKernel:
         splitter = self._splitters[index]
         splitter.add(chunk)
         if splitter.size >= FLUSH_ITEMS:
-            for shard, payload in splitter.flush():
-                yield Emission(index, shard, payload)
+            yield from self._flush(index)
 
     def _prepare(self, index: int, counts: list[int], name: str, sink: Sink, chunk: list[Any]) -> Iterator[Emission]:
         counts[0] += len(chunk)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 CHUNK_ITEMS = 4096
 """How many items a chunk has at most."""
 
+BLOCK_ITEMS = 256
+"""How many items' results a flat_map holds at once."""
+
 Chunk = list[Any]
 
 
@@ -63,21 +66,33 @@ class FlatMapKernel:
 
     def explode(self, chunk: Chunk) -> Iterator[Chunk]:
         """The results as chunks."""
-        items, limit = iter(chunk), self.limit
-        results = chain.from_iterable(map(self.fn, items))
-        while True:
-            try:
-                out = list(islice(results, limit))
-            except FAILURES as error:
-                item = at_hand(chunk, items)
-                if isinstance(error, TypeError) and "not iterable" in str(error):
-                    error = TypeError(f"its function must return an iterable ({error})").with_traceback(
-                        error.__traceback__
-                    )
-                raise item_error("flat_map", self.name, item, error) from error
-            if not out:
-                return
+        limit, out = self.limit, []
+        for at in range(0, len(chunk), BLOCK_ITEMS):
+            block = chunk[at : at + BLOCK_ITEMS]
+            given = iter(self._iterables(block))
+            results = chain.from_iterable(given)
+            while True:
+                try:
+                    out.extend(islice(results, limit - len(out)))
+                except FAILURES as error:
+                    if isinstance(error, TypeError) and "not iterable" in str(error):
+                        what = TypeError(f"its function must return an iterable ({error})")
+                        error = what.with_traceback(error.__traceback__)
+                    raise item_error("flat_map", self.name, at_hand(block, given), error) from error
+                if len(out) < limit:
+                    break
+                yield out
+                out = []
+        if out:
             yield out
+
+    def _iterables(self, block: Chunk) -> Chunk:
+        # A comprehension, since map() would take a StopIteration of the user's function for the end.
+        fn, items = self.fn, iter(block)
+        try:
+            return [fn(item) for item in items]
+        except FAILURES as error:
+            raise item_error("flat_map", self.name, at_hand(block, items), error) from error
 
 
 class PeekKernel:

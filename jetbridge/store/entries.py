@@ -16,14 +16,13 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
 
-Row = tuple[bytes, bytes | None, bytes]  # key bytes, key, value
+Row = tuple[bytes, bytes, bytes]  # key bytes, key, value
 
 # Python's binding costs more for each statement than SQLite does for each row.
 _ROWS_AT_ONCE = 50
 _CRC = 4
 _COMMIT_ENTRIES = 200_000
 _COMMIT_BYTES = 64 << 20
-_MAX_DIGITS = 4000  # beyond, Python refuses to turn digits into an int
 
 
 def encode_entries(pairs: Iterable[tuple[Any, Any]]) -> Iterator[list[Any]]:
@@ -38,24 +37,25 @@ def encode_entries(pairs: Iterable[tuple[Any, Any]]) -> Iterator[list[Any]]:
         SerializationError: When something is no pair, or a value cannot be stored.
         KeyTypeError: For a key without stable bytes.
     """
-    keys: dict[bytes, bytes | None] = {}
+    keys: dict[bytes, bytes] = {}
     encoded: dict[bytes, bytes] = {}
     size = 0
+    encode, crc32 = values.encode, zlib.crc32  # a loop over millions
     for index, pair in enumerate(pairs):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise SerializationError(f"entry {index}: a map takes (key, value) pairs; got {_short(pair)}")
         key, value = pair
         place = key_bytes(key)
-        crc = zlib.crc32(place)
         try:
-            if place not in encoded:
-                keys[place] = encode_key(key, place)
-            data = values.encode(value)
+            if place not in keys:
+                data = encode(key)
+                keys[place] = crc32(data, crc32(place)).to_bytes(_CRC, "big") + data
+            data = encode(value)
         except SerializationError as error:
             raise SerializationError(f"entry {index}, key {_short(key)}: {error}") from error
-        encoded[place] = data = zlib.crc32(data, crc).to_bytes(_CRC, "big") + data
-        size += len(place) + len(data)
-        if len(encoded) >= _COMMIT_ENTRIES or size >= _COMMIT_BYTES:
+        encoded[place] = data = crc32(data, crc32(place)).to_bytes(_CRC, "big") + data
+        size += len(data)
+        if size >= _COMMIT_BYTES or len(encoded) >= _COMMIT_ENTRIES:
             yield _flat(keys, encoded)
             keys.clear()
             encoded.clear()
@@ -64,31 +64,14 @@ def encode_entries(pairs: Iterable[tuple[Any, Any]]) -> Iterator[list[Any]]:
         yield _flat(keys, encoded)
 
 
-def _flat(keys: dict[bytes, bytes | None], encoded: dict[bytes, bytes]) -> list[Any]:
+def _flat(keys: dict[bytes, bytes], encoded: dict[bytes, bytes]) -> list[Any]:
     # Neighbours in the table come one after the other: each page is then written once.
     return [part for place in sorted(encoded) for part in (place, keys[place], encoded[place])]
 
 
-def encode_key(key: Any, place: bytes) -> bytes | None:
-    """The stored key with its checksum; None where it can be read off its key bytes."""
-    kind = type(key)
-    if kind is str or kind is bytes or key is None or (kind is int and len(place) < _MAX_DIGITS):
-        return None
-    data = values.encode(key)
-    return zlib.crc32(data, zlib.crc32(place)).to_bytes(_CRC, "big") + data
-
-
 def decode_key(row: Row, what: str) -> Any:
     """The key of a row, once its checksum was compared."""
-    place, key, _ = row
-    if key is not None:
-        return _checked(place, key, what)
-    form = place[:1]
-    if form == b"s":
-        return place[1:].decode("utf-8", "surrogatepass")
-    if form == b"i":
-        return int(place[1:])
-    return place[1:] if form == b"b" else None
+    return _checked(row[0], row[1], what)
 
 
 def decode_value(row: Row, what: str) -> Any:
@@ -97,23 +80,8 @@ def decode_value(row: Row, what: str) -> Any:
 
 
 def decode_pairs(rows: list[Row], what: str) -> list[tuple[Any, Any]]:
-    """The entries of rows. The value comes first: its checksum covers the key bytes, which may stand for the key."""
-    pairs = []
-    for row in rows:
-        value = _checked(row[0], row[2], what)
-        pairs.append((decode_key(row, what), value))
-    return pairs
-
-
-def check(row: Row, what: str) -> None:
-    """Compare the checksum of a row's value and key bytes without decoding them.
-
-    Raises:
-        CorruptDataError: When it differs.
-    """
-    place, _, data = row
-    if type(place) is not bytes or type(data) is not bytes or not _intact(place, data):
-        raise _damaged(place, what)
+    """The entries of rows."""
+    return [(_checked(place, key, what), _checked(place, value, what)) for place, key, value in rows]
 
 
 def _checked(place: bytes, data: bytes, what: str) -> Any:
@@ -126,6 +94,7 @@ def _checked(place: bytes, data: bytes, what: str) -> Any:
 
 
 def _intact(place: bytes, data: bytes) -> bool:
+    # The checksum covers the key bytes too: rows that were mixed up are found.
     return zlib.crc32(data[_CRC:], zlib.crc32(place)) == int.from_bytes(data[:_CRC], "big")
 
 
@@ -137,7 +106,10 @@ def _damaged(place: object, what: str) -> CorruptDataError:
 
 
 def _short(value: object) -> str:
-    return reprlib.repr(value)
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # an int of too many digits to show
+        return f"a {type(value).__name__}"
 
 
 def apply_batch(tx: sqlite3.Connection, name: str, batch: list[Any]) -> int:

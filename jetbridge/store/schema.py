@@ -41,13 +41,12 @@ _FIRST = (
     )
     """,
     "CREATE UNIQUE INDEX chunks_by_start ON chunks (structure, start)",
-    # The entries of maps. `key_bytes` identifies the key; `key` is NULL where it can be read off those.
-    # `key` and `value` begin with their checksum.
+    # The entries of maps. `key_bytes` identifies the key; `key` and `value` begin with their checksum.
     """
     CREATE TABLE entries (
         structure INTEGER NOT NULL,
         key_bytes BLOB NOT NULL,
-        key BLOB,
+        key BLOB NOT NULL,
         value BLOB NOT NULL,
         PRIMARY KEY (structure, key_bytes)
     ) WITHOUT ROWID

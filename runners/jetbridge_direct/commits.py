@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -144,8 +145,8 @@ class _blaming:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, ItemError) or not isinstance(error, Exception):
-            return
+        if not isinstance(error, Exception) or isinstance(error, (ItemError, sqlite3.Error)):
+            return  # the transaction says what SQLite's errors mean
         text = str(error) if isinstance(error, JetbridgeError) else describe(error)
         raise ItemError(
             f"sink '{self.node.name}' failed: {text}",

@@ -63,6 +63,7 @@ class DirectExecution:
         self._run = record.run
         self._owner = record.owner
         self._metrics: dict[str, Any] | None = None
+        self._dying: str | None = None
         self._worker: WorkerProcess | None = None
         self._killed = threading.Event()
         self._ended = threading.Event()
@@ -168,7 +169,8 @@ class DirectExecution:
             worker.kill()
             self._worker = None
             worker.close()
-        return f"the worker process {worker.fate}"
+        dying, self._dying = self._dying, None
+        return dying or f"the worker process {worker.fate}"
 
     def _follow(self, worker: WorkerProcess) -> None:
         """Pass on what the worker says and prints until it has ended."""
@@ -207,6 +209,8 @@ class DirectExecution:
             self._metrics = message["metrics"]
         elif message["type"] == "log":
             self._output.logged(message)
+        elif message["type"] == "dying":
+            self._dying = message["cause"]
         return True
 
     def _pass_on(self, descriptor: int, stream: str) -> bool:

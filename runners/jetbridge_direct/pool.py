@@ -190,6 +190,6 @@ def _serve(connection: Connection, work: Work) -> None:
                     out, size = [], 0
         except (EOFError, BrokenPipeError):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # also a KeyboardInterrupt that a user's function raises
             message = ("error", as_record(error), None)
         connection.send_bytes(pickle.dumps(message, protocol=5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 
@@ -72,7 +73,8 @@ class SharedServer:
         self._cancel_timer()
         self._timer = threading.Timer(seconds, self._close_unused)
         self._timer.daemon = True
-        self._timer.start()
+        with contextlib.suppress(RuntimeError):  # the interpreter ends and starts no threads: `_close_all` comes soon
+            self._timer.start()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

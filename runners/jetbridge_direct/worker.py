@@ -69,15 +69,14 @@ class Job:
             self._run()
         except StaleOwnerError:
             _LOGGER.debug("job %s belongs to another process by now", self.spec["job_id"])
-        except PoolProcessDied as error:
-            _LOGGER.warning("%s", error)
-            return 1
         except BaseException as error:
-            failure = self._host.failure if self._host is not None else None
+            failure = (self._host.failure if self._host is not None else None) or error
             if isinstance(failure, PoolProcessDied):
-                _LOGGER.warning("%s", failure)
+                # As if this process itself had died: it is started again.
+                with contextlib.suppress(OSError):
+                    self.channel.send({"type": "dying", "cause": str(failure)})
                 return 1
-            self._fail(failure or error)
+            self._fail(failure)
         with contextlib.suppress(OSError):
             self.channel.send({"type": "ended"})
         return 0

@@ -90,7 +90,8 @@ def test_tests_and_examples_import_only_what_is_declared(tree, project):
     declared = {module_of(name) for name in names(project["dependencies"])}
     declared |= {module_of(name) for each in extras.values() for name in names(each)}
     transitive = {"numpy", "tomli", "hazelcast", "grpc"}
-    found = imported([*tree.tests, *tree.examples]) - set(sys.stdlib_module_names) - OURS - {"__future__"}
+    eager = [each for module in (*tree.tests, *tree.examples) for each in module.imports if not each.lazy]
+    found = {each.name.partition(".")[0] for each in eager} - set(sys.stdlib_module_names) - OURS - {"__future__"}
     local = {path.stem for folder in ("tests", "examples") for path in (tree.root / folder).rglob("*.py")}
     assert found <= declared | transitive | local, found - declared - transitive - local
 

@@ -17,15 +17,29 @@ DOCUMENTED = {
 }
 
 
-def test_all_is_what_is_public():
-    public = {
-        name
-        for name, value in vars(jetbridge).items()
-        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+def test_all_is_there():
+    """Names are loaded when they are first used; each of them can be."""
+    assert [name for name in jetbridge.__all__ if not hasattr(jetbridge, name)] == []
+    assert len(jetbridge.__all__) == len(set(jetbridge.__all__))
+    assert set(jetbridge.__all__) <= set(dir(jetbridge))
+
+
+def test_type_checkers_see_the_same_names(tree):
+    [package] = [module for module in tree.jetbridge if module.name == "jetbridge"]
+    seen = {
+        each.name.rpartition(".")[2] for each in package.imports if each.typing and each.name.startswith("jetbridge")
     }
     modules = {name for name in jetbridge.__all__ if isinstance(getattr(jetbridge, name), types.ModuleType)}
-    assert public - {"annotations"} | modules == set(jetbridge.__all__)
-    assert len(jetbridge.__all__) == len(set(jetbridge.__all__))
+    assert seen | modules | {"__version__"} == set(jetbridge.__all__)
+
+
+def test_a_name_that_is_not_there():
+    with pytest.raises(AttributeError, match="'nothing'"):
+        _ = jetbridge.nothing
+
+
+def test_the_version_is_the_projects(tree):
+    assert f'version = "{jetbridge.__version__}"' in (tree.root / "pyproject.toml").read_text()
 
 
 def test_everything_documented_is_exported():
@@ -53,7 +67,8 @@ def test_every_public_thing_has_a_docstring():
 
     for name in jetbridge.__all__:
         value = getattr(jetbridge, name)
-        look(name, value)
+        if name != "__version__":
+            look(name, value)
         if isinstance(value, types.ModuleType):
             for inner in getattr(value, "__all__", [n for n in vars(value) if not n.startswith("_")]):
                 member = getattr(value, inner)

@@ -21,8 +21,9 @@ def test_no_module_is_longer_than_a_person_reads_at_once(tree):
 
 
 def test_examples_are_short(tree):
+    """One idea a file; the main example, with its tables, may be twice as long."""
     lengths = {module.name: module.path.read_text().count("\n") for module in tree.examples}
-    assert {name: lines for name, lines in lengths.items() if lines > 100} == {}
+    assert {name: lines for name, lines in lengths.items() if lines > 60 * (1 + (name == "examples.flights"))} == {}
 
 
 def test_nothing_points_to_a_machine_or_a_registry(tree):
@@ -54,6 +55,7 @@ def test_nothing_is_a_silent_stub(tree):
 def test_every_test_asserts_something(tree):
     """A call of a helper counts when the helper's name says that it looks."""
     words = ("Assert(", "raises", "warns", "assert_", "check", "expect", "verify", "explain", "refused", "says")
+    words += ("id='until'", "id='python'")  # waits for a condition; runs a script that asserts
     weak = [
         f"{module.name}.{node.name}"
         for module in tree.tests

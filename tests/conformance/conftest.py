@@ -95,7 +95,10 @@ class Jet:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "runner" in metafunc.fixturenames:
-        metafunc.parametrize("runner", metafunc.config.getoption("--runner") or ["direct"], scope="session")
+        runners = metafunc.config.getoption("--runner") or ["direct"]
+        # A module about one runner alone says so in RUNNERS.
+        only = getattr(metafunc.module, "RUNNERS", runners)
+        metafunc.parametrize("runner", [name for name in runners if name in only], scope="session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -126,7 +126,7 @@ class TestDataFolders:
                 try:
                     job.join(timeout=60)
                 except jetbridge.JobFailedError as error:
-                    print("failed:", error)
+                    print("failed:", str(error).splitlines()[0])
                 print(job.status, kept.get_all() == list(range(100)), client.get_list("big").size())
                 try:
                     client.get_list("more").add_all([bytes(1_000_000) + b"%d" % n for n in range(10)])
@@ -139,7 +139,7 @@ class TestDataFolders:
         )
         failed, status, full, after = done.stdout.splitlines()
         assert failed.startswith("failed:")
-        assert "full" in failed
+        assert "the disk of the data folder is full" in failed
         assert status == "FAILED True 0"
         assert full.startswith("full:")
         assert str(Path("disk", "home")) in full

@@ -83,6 +83,15 @@ class TestFunctionsThatRaise:
         caught = fails([1, 2, 3], lambda stage: getattr(stage, operator)(bad))
         says(caught, operator, "item 2", kind.__name__)
 
+    @pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit])
+    @pytest.mark.parametrize("parallelism", [1, 2])
+    def test_even_what_is_no_exception_ends_the_job(self, says, fails, kind):
+        def bad(n):
+            raise kind("on purpose")
+
+        caught = fails([1, 2, 3], lambda stage: stage.map(bad).set_name("bad"))
+        says(caught, kind.__name__)
+
     def test_an_exception_of_the_scripts_own(self, script, runner):
         done = script(
             """
@@ -187,6 +196,21 @@ class TestCaptures:
         caught = fails([1], lambda s: s.map(lambda n: lambda: n), sink=Pipeline.to_list(jet.list("fns").name))
         says(caught, "fns", "function")
 
-    def test_an_item_that_cannot_reach_its_shard(self, jet, says, fails):
-        caught = fails([1], lambda s: s.map(lambda n: threading.Lock()).group_by(lambda lock: 1))
-        says(caught, "group_by", "lock")
+    @pytest.mark.parametrize(
+        ("build", "stage"),
+        [
+            (lambda s: s.group_by(lambda lock: 1), "group_by"),
+            (lambda s: s.distinct(lambda lock: 1), "distinct"),
+            (lambda s: s.sort(lambda lock: 1), "sort"),
+            (lambda s: s.aggregate(accumulator=lambda acc, lock: acc, initial=0), "aggregate"),
+            (lambda s: s.aggregate(aggregations.to_list()), "aggregate"),
+            (lambda s: s.aggregate(accumulator=lambda acc, lock: lock, combiner=lambda a, b: a), "aggregate"),
+            (lambda s: s.group_by(lambda lock: 1).aggregate(aggregations.max_by(id)), "aggregate"),
+        ],
+        ids=["group_by", "distinct", "sort", "fold", "to_list", "accumulator", "max_by"],
+    )
+    def test_an_item_that_cannot_reach_its_shard(self, says, fails, build, stage):
+        caught = fails([1], lambda s: build(s.map(lambda n: threading.Lock())))
+        says(caught, stage, "lock")
+        assert caught.value.stage == stage
+        assert "apache_beam" not in str(caught.value)

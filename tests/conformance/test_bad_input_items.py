@@ -123,7 +123,7 @@ class TestConfig:
         pipeline.read_from(Pipeline.from_list("n", [])).write_to(Pipeline.to_list("never"))
         with pytest.raises((ConfigError, PipelineError)) as caught:
             jet.service.submit(pipeline, bad)
-        says(caught, "JobConfig", f"({type(bad).__name__})")
+        says(caught, "JobConfig", f"got {bad!r}")
 
     def test_guarantees_by_name(self):
         assert JobConfig(processing_guarantee="EXACTLY_ONCE").processing_guarantee is ProcessingGuarantee.EXACTLY_ONCE

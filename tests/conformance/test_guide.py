@@ -150,21 +150,6 @@ def sinks(guide):
 
 
 @snippet
-def job_configuration(guide):
-    config = JobConfig(
-        name="my-processing-job",
-        auto_scaling_enabled=True,
-        processing_guarantee=ProcessingGuarantee.EXACTLY_ONCE,
-        snapshot_interval_millis=10000,
-    )
-    job = guide.jet.submit(guide.quick(), config)
-    job.join()
-    assert job.name == "my-processing-job"
-    assert job.config.processing_guarantee is ProcessingGuarantee.EXACTLY_ONCE
-    assert guide.results == [1]
-
-
-@snippet
 def submitting_jobs(guide):
     job = guide.jet.submit(guide.quick())
     lines = [f"Job ID: {job.id}", f"Status: {job.status}"]
@@ -231,6 +216,21 @@ LATER = {}
 def later(fn):
     LATER[fn.__name__] = fn
     return fn
+
+
+@later
+def job_configuration(guide):
+    config = JobConfig(
+        name="my-processing-job",
+        auto_scaling_enabled=True,
+        processing_guarantee=ProcessingGuarantee.EXACTLY_ONCE,
+        snapshot_interval_millis=10000,
+    )
+    job = guide.jet.submit(guide.quick(), config)
+    job.join()
+    assert job.name == "my-processing-job"
+    assert job.config.processing_guarantee is ProcessingGuarantee.EXACTLY_ONCE
+    assert guide.results == [1]
 
 
 @later

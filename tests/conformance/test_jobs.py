@@ -10,9 +10,23 @@ import time
 
 import pytest
 
-from jetbridge import JobConfig, JobFailedError, JobStatus, Pipeline, ProcessingGuarantee, TimeoutException
+from jetbridge import (
+    JobConfig,
+    JobFailedError,
+    JobStatus,
+    Pipeline,
+    ProcessingGuarantee,
+    TimeoutException,
+    UnsupportedByRunnerError,
+)
 
 DEADLINE = 30
+LATER = pytest.mark.notimpl("direct", reason="guarantees need state that outlives the worker")
+GUARANTEES = [
+    ProcessingGuarantee.NONE,
+    pytest.param(ProcessingGuarantee.AT_LEAST_ONCE, marks=LATER),
+    pytest.param(ProcessingGuarantee.EXACTLY_ONCE, marks=LATER),
+]
 
 
 class TestSubmitAndJoin:
@@ -138,7 +152,7 @@ class TestWhatAJobSays:
         assert str(job.status) == f"{job.status}" == "COMPLETED"
         assert {str(status) for status in JobStatus if status.is_terminal()} == {"COMPLETED", "FAILED"}
 
-    @pytest.mark.parametrize("guarantee", list(ProcessingGuarantee), ids=str)
+    @pytest.mark.parametrize("guarantee", GUARANTEES, ids=str)
     def test_every_guarantee_completes(self, jet, guarantee, simple):
         pipeline, results = simple()
         job = jet.run(pipeline, JobConfig(processing_guarantee=guarantee))
@@ -188,3 +202,39 @@ class TestMetrics:
     def test_of_a_job_found_again(self, jet, simple):
         job = jet.run(simple()[0])
         assert jet.service.get_job(job.id).get_metrics().emitted_count == 3
+
+
+class TestConfigIsHonouredOrRefused:
+    """What a runner cannot honour is refused at submit, never ignored."""
+
+    def submit_or_none(self, jet, pipeline, **fields):
+        try:
+            return jet.submit(pipeline, JobConfig(**fields))
+        except UnsupportedByRunnerError as error:
+            said = str(error)
+        assert next(iter(fields)) in said
+        return None
+
+    def test_a_time_limit(self, jet, gate):
+        job = self.submit_or_none(jet, gate.pipeline(jet)[0], timeout_millis=300)
+        if job is not None:
+            with pytest.raises(JobFailedError, match="timeout_millis"):
+                job.join(timeout=DEADLINE)
+
+    def test_a_limit_on_records(self, jet, simple):
+        pipeline, _ = simple(range(1_000))
+        assert self.submit_or_none(jet, pipeline, max_processor_accumulated_records=10) is None
+
+    @pytest.mark.parametrize("field", ["metrics_enabled", "store_metrics_after_job_completion"])
+    def test_no_metrics(self, jet, simple, field):
+        job = self.submit_or_none(jet, simple()[0], **{field: False})
+        if job is not None:
+            job.join(timeout=DEADLINE)
+            assert job.get_metrics().received_count == 0
+
+    @pytest.mark.parametrize("field", ["auto_scaling_enabled", "split_brain_protection_enabled"])
+    @pytest.mark.parametrize("value", [True, False])
+    def test_what_one_machine_honours_by_itself(self, jet, simple, field, value):
+        pipeline, results = simple()
+        jet.run(pipeline, JobConfig(**{field: value}))
+        assert results.get_all() == [2, 4, 6]

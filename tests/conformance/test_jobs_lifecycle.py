@@ -200,8 +200,62 @@ class TestWorkersThatDie:
         assert job.status is JobStatus.FAILED
         assert jet.collect([1]) == [1], "the client goes on"
 
+    @pytest.mark.parametrize("parallelism", [1, 2])
+    @pytest.mark.parametrize("status", [0, 3])
+    def test_a_function_that_leaves_the_process_fails_the_job(self, jet, status, parallelism):
+        pipeline, results = Pipeline.create(), jet.list()
+        pipeline.read_from(Pipeline.from_list("n", [1])).map(lambda n: os._exit(status)).write_to(
+            Pipeline.to_list(results.name)
+        )
+        with pytest.raises(JobFailedError, match=rf"(status|exit code) {status}\b"):
+            jet.submit(pipeline).join(timeout=DEADLINE)
+
+    @pytest.mark.parametrize("parallelism", [2])
+    def test_a_process_of_the_pool_that_dies_is_no_end(self, jet, tmp_path, parallelism):
+        marker = str(tmp_path / "died")
+
+        def die_once(n):
+            if n == 5_000 and not os.path.exists(marker):
+                with open(marker, "w"):
+                    pass
+                os.kill(os.getpid(), signal.SIGKILL)
+            return n
+
+        assert jet.collect(range(10_000), lambda stage: stage.map(die_once)) == list(range(10_000))
+
 
 class TestOutput:
+    @pytest.mark.parametrize("parallelism", [1, 2])
+    def test_what_functions_log_is_logged_in_the_client(self, jet, log, parallelism):
+        def warn(n):
+            logging.getLogger("my.module").warning("look at %s", n)
+            logging.getLogger("my.module").debug("not this")
+            return n
+
+        jet.collect([1, 2], lambda stage: stage.map(warn))
+        records = [record for record in log.records if record.name == "my.module"]
+        assert [record.getMessage() for record in records] == ["look at 1", "look at 2"]
+        assert {record.levelno for record in records} == {logging.WARNING}
+
+    @pytest.mark.parametrize("parallelism", [1, 2])
+    def test_all_that_was_printed_is_there_when_join_returns(self, script, runner, parallelism):
+        done = script(
+            """
+            import jetbridge
+            from jetbridge import Pipeline
+            with jetbridge.connect() as client:
+                pipeline = Pipeline.create()
+                numbers = pipeline.read_from(Pipeline.from_list("n", range(20_000)))
+                numbers.map(lambda n: print("line", n)).write_to(Pipeline.to_list("r"))
+                client.get_jet().submit(pipeline).join(timeout=60)
+                print("joined", flush=True)
+            """,
+            env={"JETBRIDGE_RUNNER": runner, "JETBRIDGE_PARALLELISM": str(parallelism)},
+        )
+        lines = done.stdout.splitlines()
+        assert lines[-1] == "joined"
+        assert sorted(lines[:-1]) == sorted(f"line {n}" for n in range(20_000))
+
     def test_what_functions_print_is_on_the_clients_console(self, script, runner):
         done = script(
             """

@@ -127,10 +127,17 @@ def test_the_columns_are_those_of_the_first_row(write, folder):
     assert not path.exists()
 
 
-def test_a_folder_that_is_not_there(write, folder):
-    path = folder / "nowhere" / "out.txt"
-    with pytest.raises((SinkError, JobFailedError), match="nowhere"):
-        write(["a"], sinks.text(str(path)))
+def test_folders_are_made(write, folder):
+    path = folder / "deep" / "er" / "out.txt"
+    write(["a"], sinks.text(str(path)))
+    assert path.read_text() == "a\n"
+
+
+def test_a_folder_that_is_a_file(write, folder):
+    (folder / "taken").write_text("")
+    with pytest.raises(SinkError) as caught:
+        write(["a"], sinks.text(str(folder / "taken" / "out.txt")))
+    assert str(folder / "taken") in str(caught.value)
 
 
 def test_sinks_of_several_kinds(jet, folder):

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from jetbridge.store import Database
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Launch = Callable[..., "subprocess.Popen[str]"]
 

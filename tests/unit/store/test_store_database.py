@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +21,9 @@ from jetbridge.errors import (
 )
 from jetbridge.store import Database, StoredList, StoredMap, database, lists
 from jetbridge.store.faults import translate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.mark.parametrize(
@@ -46,7 +49,7 @@ def test_every_fault_of_sqlite_becomes_ours(tmp_path: Path, text: str, kind: typ
 
 
 def test_a_statement_that_fails_is_mapped_with_its_cause(db: Database) -> None:
-    with pytest.raises(StoreError, match="the data folder .*syntax error") as caught, db.transaction() as tx:
+    with pytest.raises(StoreError, match=r"the data folder .*syntax error") as caught, db.transaction() as tx:
         tx.execute("nonsense")
     assert isinstance(caught.value.__cause__, sqlite3.Error)
 
@@ -56,9 +59,14 @@ def test_a_transaction_is_all_or_nothing(db: Database, durable: bool) -> None:
     with db.transaction(durable) as tx:
         lists.append(tx, "a", [(1, b"")])
         assert tx.execute("PRAGMA synchronous").fetchone() == (2 if durable else 1,)
-    with pytest.raises(KeyboardInterrupt), db.transaction(durable) as tx:
-        lists.append(tx, "a", [(1, b"")])
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with db.transaction(durable) as tx:
+            lists.append(tx, "a", [(1, b"")])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert lists.size(db.reader(), "a") == 1
     with pytest.raises(StoreError, match="inside another"), db.transaction(), db.transaction():
         pass
@@ -141,7 +149,7 @@ def test_the_log_is_emptied_above_its_limit(db: Database, monkeypatch: pytest.Mo
     conn = other.reader()
     conn.execute("BEGIN")
     conn.execute("SELECT count(*) FROM chunks").fetchone()
-    stored.add_all([b"x" * 300_000] * 10)  # a reader is in the way: the commit stands all the same
+    stored.add_all([os.urandom(300_000) for _ in range(10)])  # a reader is in the way: the commit stands all the same
     assert log.stat().st_size > 1 << 20
     conn.execute("COMMIT")
     stored.add(b"y")
@@ -255,9 +263,13 @@ def test_a_full_disk_is_named_and_the_last_commit_stands(room: tuple[Database, A
     stored = StoredList(db, "a")
     stored.add_all(range(1000))
     fill()
-    with pytest.raises(DiskFullError, match="full; make room"):
+
+    def add_many() -> None:
         for number in range(1000):
             stored.add(f"{number}" * 10_000)
+
+    with pytest.raises(DiskFullError, match="full; make room"):
+        add_many()
     with pytest.raises(DiskFullError):
         stored.add_all([os.urandom(1_000_000)])
     with pytest.raises(DiskFullError), db.transaction(durable=True) as tx:
@@ -270,10 +282,14 @@ def test_a_full_disk_is_named_and_the_last_commit_stands(room: tuple[Database, A
     assert db.reader().execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_a_full_disk_when_the_folder_is_made(room: tuple[Database, Any, Any], tmp_path: Path) -> None:
+def test_a_full_disk_when_the_folder_is_made(room: tuple[Database, Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     db, fill, _ = room
     fill()
     if not (db.home / "filler").exists():
-        return  # SQLite's own limit is one connection's: there is room for another file
-    with pytest.raises(DiskFullError):
+        # SQLite's own limit is one connection's, so here the system call itself says that the disk is full.
+        def mkdir(*_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(Path, "mkdir", mkdir)
+    with pytest.raises(DiskFullError, match=r"data folder .*other: the disk"):
         Database.open(db.home / "other")

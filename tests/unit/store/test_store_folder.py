@@ -7,14 +7,16 @@ import shutil
 import sqlite3
 import stat
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from jetbridge.errors import CorruptDataError, DataFolderError
 from jetbridge.store import Database, DataFolder, StoredList, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -152,7 +154,7 @@ def test_a_newer_schema_says_upgrade(tmp_path: Path) -> None:
     with sqlite3.connect(home / "jetbridge.db") as later:
         later.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     later.close()
-    with pytest.raises(DataFolderError, match="later version of jetbridge.*upgrade"):
+    with pytest.raises(DataFolderError, match=r"later version of jetbridge.*upgrade"):
         Database.open(home)
     with pytest.raises(DataFolderError, match="upgrade"):
         stored.add(2)  # also where it was open before the other migrated it

@@ -164,11 +164,16 @@ def test_runners_append_numbered_chunks_and_read_ranges(db: Database) -> None:
 
 def test_a_rolled_back_append_leaves_nothing(db: Database) -> None:
     stored = StoredList(db, "numbers")
-    with pytest.raises(ZeroDivisionError), db.transaction() as tx:
-        lists.append(tx, "numbers", [(1, encode([1]))])
-        assert lists.size(tx, "numbers") == 1
-        assert len(stored) == 0  # readers do not see what is not committed
-        1 / 0  # noqa: B018
+
+    def fail() -> None:
+        with db.transaction() as tx:
+            lists.append(tx, "numbers", [(1, encode([1]))])
+            assert lists.size(tx, "numbers") == 1
+            assert len(stored) == 0  # readers do not see what is not committed
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert len(stored) == 0
     assert lists.names(db.reader()) == []
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jetbridge.store import Database, Registry, StoredList, StoredMap, lists, streams
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 READY = "print('ready', flush=True)\nsys.stdin.readline()\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import datetime as dt
 import enum
@@ -114,7 +115,7 @@ def same(left: Any, right: Any) -> bool:
         return len(left) == len(right) and all(map(same, left, right))
     if isinstance(left, dict):
         return list(left) == list(right) and all(map(same, left.values(), right.values()))
-    return bool(left == right) or (left != left and right != right) or repr(left) == repr(right)
+    return repr(left) == repr(right) or bool(left == right)
 
 
 @given(trees)
@@ -307,10 +308,8 @@ def test_makers_take_their_own_arguments_only(name: str) -> None:
 @given(st.binary(max_size=60))
 def test_arbitrary_bytes_never_raise_anything_else(data: bytes) -> None:
     for form in (b"", b"\x01", b"\x01\x80\x05"):
-        try:
+        with contextlib.suppress(SerializationError):
             decode(form + data)
-        except SerializationError:
-            pass
 
 
 def test_a_later_form_says_upgrade() -> None:
