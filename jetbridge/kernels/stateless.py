@@ -66,7 +66,8 @@ class FlatMapKernel:
 
     def explode(self, chunk: Chunk) -> Iterator[Chunk]:
         """The results as chunks."""
-        limit, out = self.limit, []
+        limit = self.limit
+        out: Chunk = []
         for at in range(0, len(chunk), BLOCK_ITEMS):
             block = chunk[at : at + BLOCK_ITEMS]
             given = iter(self._iterables(block))

@@ -70,6 +70,36 @@ _FIRST = (
     "CREATE TABLE pipelines (job TEXT PRIMARY KEY, payload BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_DURABLE_JOBS = (
+    # Where each job stands, and the state of its stages as logs: see states.py.
+    "CREATE TABLE checkpoints (job TEXT PRIMARY KEY, body BLOB NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    """
+    CREATE TABLE segments (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        job TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        shard INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        payload BLOB NOT NULL,
+        crc INTEGER NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX segments_by_shard ON segments (job, stage, shard, id)",
+    # What one process asks of the owner of a job in another one.
+    """
+    CREATE TABLE commands (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        job TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        args TEXT NOT NULL,
+        state TEXT NOT NULL,
+        result TEXT,
+        created INTEGER NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX open_commands ON commands (job) WHERE state = 'OPEN'",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _DURABLE_JOBS)
 VERSION = len(MIGRATIONS)
 """The schema version that this version of jetbridge reads and writes: the number of steps."""

@@ -73,6 +73,9 @@ class Backwards(Numbers):
         return None if offset is None else self.count - offset
 
 
+COUNTS = itertools.count(40)
+
+
 class Stream(Source):
     bounded = False
 
@@ -109,7 +112,7 @@ def test_good_sources_pass():
         (lambda: EndingStream("stream"), "a stream does not end"),
         (lambda: Numbers(3), "expected"),
         (lambda: "text", "must make a Source"),
-        (lambda counter=itertools.count(40): Numbers(next(counter)), "other items|do not cover"),
+        (lambda: Numbers(next(COUNTS)), "other items|do not cover"),
     ],
 )
 def test_broken_sources_are_told_what_is_wrong(factory, message):

@@ -36,7 +36,7 @@ ROW = st.fixed_dictionaries(
 TYPES = {"text, quoted": str, "i": int, "f": float, "b": bool, "d": dt.date, "t": dt.datetime}
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(chunks=st.lists(st.lists(ROW, max_size=6), max_size=3), extension=st.sampled_from(["", ".gz"]))
 def test_what_is_written_is_read_back(read_all, write_all, chunks, extension):
     with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +46,7 @@ def test_what_is_written_is_read_back(read_all, write_all, chunks, extension):
         assert read_all(sources.csv(path, types=TYPES if rows else None), limit=2) == rows
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(values=st.lists(st.none() | TEXT, min_size=1))
 def test_a_single_column_of_text_or_nothing_is_read_back(read_all, write_all, values):
     with tempfile.TemporaryDirectory() as folder:

@@ -195,16 +195,14 @@ def test_options_that_make_no_sense(options, message):
         ("99999999999999999999,x", "column 'a': '99999999999999999999' is not an int"),
     ],
 )
-def test_bad_rows_are_found_where_they_are(csv_file, monkeypatch, row, message):
+def test_bad_rows_are_found_where_they_are(csv_file, read_all, monkeypatch, row, message):
     monkeypatch.setattr(files_csv, "_INFERENCE_BLOCK", 1000)
     file = csv_file('a,b\n1,"x\ny"\n' + "2,z\n" * 5000 + row + "\n3,z\n" * 10)
     source = sources.csv(file)
     with pytest.raises(SourceError, match=message):
         list(source.read_range(str(file), 0, None))
-    offset = 0
     with pytest.raises(SourceError, match=message):
-        while offset is not None:
-            _, offset = source.read(str(file), offset, 100)
+        read_all(source, limit=100)
 
 
 def test_a_value_against_a_given_type(csv_file, read_all):
@@ -234,7 +232,7 @@ def _written(rows: list[list[str]], quoting: int, ending: str) -> str:
     return buffer.getvalue()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(
     rows=st.lists(st.tuples(FIELDS, FIELDS), max_size=12),
     quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
@@ -268,7 +266,7 @@ ROWS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(rows=ROWS, block=st.integers(1, 25))
 def test_quotes_in_the_middle_of_values_cut_as_pyarrow_reads_them(rows, block):
     content = "".join(",".join(row) + "\n" for row in rows)

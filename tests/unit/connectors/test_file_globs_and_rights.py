@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import fsspec
@@ -146,13 +147,15 @@ def _as_another_user(code: str) -> str:
 
 
 @pytest.fixture
-def foreign(tree):
-    """A tree that anybody may enter."""
-    folder = Path(tree)
-    while folder.stat().st_mode & 0o005 != 0o005 and folder.owner() == Path("/proc/self").owner():
-        folder.chmod(folder.stat().st_mode | 0o055)
-        folder = folder.parent
-    return tree
+def foreign():
+    """A tree that anybody may enter; pytest's own folders let nobody in."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        for name in ("b.txt", "a.txt", "deep/er/c.txt", "deep/d.txt"):
+            path = Path(folder, name)
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            path.write_text(f"{name}\n")
+        yield Path(folder)
 
 
 @pytest.mark.parametrize("glob", ["*.txt", "d.txt", "er/c.txt", "**/*.txt"])

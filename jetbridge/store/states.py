@@ -1,0 +1,115 @@
+"""Where a job stands: its last checkpoint, and the state of its stages as one log for each shard.
+
+A checkpoint is a small row that each commit replaces. A shard's state is a base
+and what has changed since: an epoch appends its changes, and a log that has
+outgrown its base is written anew, so an epoch never writes the whole state.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from jetbridge.errors import CorruptDataError
+from jetbridge.store import values
+from jetbridge.store.faults import mapped
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+BASE = 0
+"""A segment with all entries of a shard; what came before it does not count."""
+CHANGES = 1
+"""A segment with changed entries."""
+PAYLOAD = 2
+"""A segment that is a splitter's payload, for kernels whose state is what they were given."""
+
+
+def save(tx: sqlite3.Connection, job: str, body: dict[str, Any]) -> None:
+    """Replace a job's checkpoint, in the transaction that holds what belongs to it.
+
+    Args:
+        tx: The transaction's connection.
+        job: The job's id.
+        body: Plain values.
+    """
+    data = values.encode(body)
+    tx.execute("INSERT OR REPLACE INTO checkpoints (job, body, crc) VALUES (?, ?, ?)", (job, data, _crc(data, job)))
+
+
+def load(conn: sqlite3.Connection, job: str) -> dict[str, Any] | None:
+    """A job's last checkpoint, or None.
+
+    Raises:
+        CorruptDataError: When it does not match its checksum.
+    """
+    with mapped(f"the checkpoint of job {job}"):
+        row = conn.execute("SELECT body, crc FROM checkpoints WHERE job = ?", (job,)).fetchone()
+    if row is None:
+        return None
+    if type(row[0]) is not bytes or _crc(row[0], job) != row[1]:
+        raise CorruptDataError(f"job {job}: its checkpoint does not match its checksum: {_WAY_ON}")
+    body: dict[str, Any] = values.decode(row[0])
+    return body
+
+
+def append(tx: sqlite3.Connection, job: str, stage: str, shard: int, kind: int, payload: bytes) -> None:
+    """Add a segment to a shard's log."""
+    tx.execute(
+        "INSERT INTO segments (job, stage, shard, kind, payload, crc) VALUES (?, ?, ?, ?, ?, ?)",
+        (job, stage, shard, kind, payload, _crc(payload, job, stage, shard, kind)),
+    )
+
+
+def replace(tx: sqlite3.Connection, job: str, stage: str, shard: int, payload: bytes) -> None:
+    """Replace a shard's log by a base."""
+    drop(tx, job, stage, shard)
+    append(tx, job, stage, shard, BASE, payload)
+
+
+def drop(tx: sqlite3.Connection, job: str, stage: str, shard: int) -> None:
+    """Remove a shard's log."""
+    tx.execute("DELETE FROM segments WHERE job = ? AND stage = ? AND shard = ?", (job, stage, shard))
+
+
+def read(conn: sqlite3.Connection, job: str, stage: str, shard: int) -> Iterator[tuple[int, bytes]]:
+    """A shard's segments as ``(kind, payload)``, from its last base on.
+
+    Raises:
+        CorruptDataError: When one does not match its checksum.
+    """
+    with mapped(f"the state of stage '{stage}' of job {job}"):
+        rows = conn.execute(
+            "SELECT kind, payload, crc FROM segments WHERE job = ? AND stage = ? AND shard = ? ORDER BY id",
+            (job, stage, shard),
+        ).fetchall()
+    for kind, payload, crc in rows:
+        if type(payload) is not bytes or _crc(payload, job, stage, shard, kind) != crc:
+            raise CorruptDataError(
+                f"job {job}, stage '{stage}', shard {shard}: a segment of its state does not match its checksum: "
+                f"{_WAY_ON}"
+            )
+        yield kind, payload
+
+
+def shards(conn: sqlite3.Connection, job: str, stage: str) -> dict[int, int]:
+    """The shards of a stage that have state, with the bytes of their logs."""
+    with mapped(f"the state of stage '{stage}' of job {job}"):
+        rows = conn.execute(
+            "SELECT shard, sum(length(payload)) FROM segments WHERE job = ? AND stage = ? GROUP BY shard", (job, stage)
+        ).fetchall()
+    return dict(rows)
+
+
+def clear(tx: sqlite3.Connection, job: str) -> None:
+    """Forget where a job stands."""
+    tx.execute("DELETE FROM checkpoints WHERE job = ?", (job,))
+    tx.execute("DELETE FROM segments WHERE job = ?", (job,))
+
+
+_WAY_ON = "the data folder is damaged; start the job from a named snapshot, or anew"
+
+
+def _crc(data: bytes, *place: Any) -> int:
+    return zlib.crc32(data, zlib.crc32(repr(place).encode()))
