@@ -27,7 +27,7 @@ test: $(VENV)/.test
 	@$(BIN)/python -m pytest -q -n 2
 
 test-full: $(VENV)/.test
-	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -q --durations=20
+	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -q -m 'full or not full' --durations=20
 
 lint: $(VENV)/.lint
 	@$(BIN)/ruff check .

@@ -51,11 +51,12 @@ if TYPE_CHECKING:
         UnknownTypeError,
         UnsupportedByRunnerError,
     )
-    from jetbridge.job import Job, JobStatus
+    from jetbridge.job import Job, JobStatus, JobStatusEvent
     from jetbridge.keyed_stages import GroupedStage
     from jetbridge.metrics import JobMetrics, StageMetrics
     from jetbridge.pipeline import Pipeline
     from jetbridge.settings import Settings
+    from jetbridge.snapshots import JobStateSnapshot
     from jetbridge.stages import BatchStage
     from jetbridge.store.values import register_type
 
@@ -92,11 +93,12 @@ _HOMES = {
         "UnknownTypeError",
         "UnsupportedByRunnerError",
     ),
-    "job": ("Job", "JobStatus"),
+    "job": ("Job", "JobStatus", "JobStatusEvent"),
     "keyed_stages": ("GroupedStage",),
     "metrics": ("JobMetrics", "StageMetrics"),
     "pipeline": ("Pipeline",),
     "settings": ("Settings",),
+    "snapshots": ("JobStateSnapshot",),
     "stages": ("BatchStage",),
     "store.values": ("register_type",),
 }
@@ -123,7 +125,9 @@ __all__ = [
     "JobFailedError",
     "JobMetrics",
     "JobStateError",
+    "JobStateSnapshot",
     "JobStatus",
+    "JobStatusEvent",
     "ListSource",
     "NotYetSupportedError",
     "Pipeline",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from jetbridge import endings
 from jetbridge.config import JobConfig
@@ -11,15 +11,18 @@ from jetbridge.errors import (
     ConfigError,
     JetbridgeError,
     JobAlreadyExistsError,
-    NotYetSupportedError,
+    JobStateError,
     PipelineError,
     SinkError,
     SourceError,
 )
+from jetbridge.executions import Submission, stages_of
 from jetbridge.job import Job, JobStatus
 from jetbridge.packing import pack
 from jetbridge.pipeline import Pipeline
-from jetbridge.session import Session, stages_of
+from jetbridge.plan import matching
+from jetbridge.snapshots import JobStateSnapshot
+from jetbridge.store import snapshots
 from jetbridge.store.lists import StoredList
 from jetbridge.store.maps import StoredMap
 from jetbridge.store.streams import StoredStream
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from jetbridge.plan.graph import Plan
+    from jetbridge.session import Session
     from jetbridge.settings import Settings
     from jetbridge.store.records import JobRecord
 
@@ -40,9 +44,10 @@ class Client:
     """A connection to a data folder and a runner; `jetbridge.connect` makes it.
 
     Leaving its ``with`` block, `shutdown` and a normal end of the interpreter
-    act alike: jobs that this client has submitted are waited for. When the block
-    is left by an exception (Ctrl-C and a non-zero ``SystemExit`` too), they
-    become SUSPENDED instead.
+    act alike: jobs that this client has submitted or resumed are waited for, but
+    those that read a stream never end and are suspended. When the block is left by
+    an exception (Ctrl-C and a non-zero ``SystemExit`` too), all become SUSPENDED
+    at once.
     """
 
     def __init__(self, session: Session) -> None:
@@ -74,7 +79,9 @@ class Client:
         return StoredStream(self._session.db, name)
 
     def shutdown(self) -> None:
-        """Wait for the jobs that this client has submitted, and close it. Ctrl-C while waiting suspends them.
+        """Wait for the jobs of this client, suspend those that never end, and close it.
+
+        Ctrl-C while waiting suspends the others too.
 
         A second call does nothing. Handles of jobs go on telling what they knew.
         """
@@ -121,16 +128,17 @@ class JetService:
             SourceError: When a source sees already that it cannot be read.
             SinkError: When a sink sees already that it cannot be written.
             UnsupportedByRunnerError: When the runner cannot honour the pipeline or the config.
+            SnapshotError: When the initial snapshot is unknown, cannot be read or does not fit the pipeline.
             SerializationError: When a function cannot travel to the worker.
             JobAlreadyExistsError: When an active job has the config's name.
         """
-        config, plan = self._accepted(pipeline, config)
+        submission = self._accepted(pipeline, config)
         try:
-            return self._start(config, plan)
+            return self._start(submission)
         except JobAlreadyExistsError as error:
-            taken = self._active(config.name)
+            taken = self._active(submission.config.name)
             if taken is None:  # it has ended since
-                return self._start(config, plan)
+                return self._start(submission)
             cause = f" ({taken.cause})" if taken.status == JobStatus.SUSPENDED.value and taken.cause else ""
             raise JobAlreadyExistsError(
                 f"the name '{taken.name}' is taken by job {taken.id}, which is {taken.status}{cause}: choose another "
@@ -140,33 +148,39 @@ class JetService:
     def new_job_if_absent(self, pipeline: Pipeline, config: JobConfig | None = None) -> Job:
         """The active job of the config's name, or a new one if there is none.
 
-        A running job keeps its own pipeline; a warning is logged if its stages are
-        not those of ``pipeline``. Without a name this is `submit`. Of any number
-        of processes that call this at once, one starts the job and all get it.
+        A job that was suspended by the end of its client, however that came, is
+        resumed with the pipeline and the config given now, so that a script can
+        simply be run again; its state goes to the stages of the same names. A job
+        that somebody suspended, or a failure, stays as it is. A running job keeps its own
+        pipeline; a warning is logged if its stages are not those of ``pipeline``.
+        Without a name this is `submit`. Of any number of processes that call this
+        at once, one starts the job and all get it.
 
         Args:
-            pipeline: What to run if there is no such job.
+            pipeline: What to run if there is no such job, or to go on with.
             config: How.
 
         Raises:
+            SnapshotError: When the state of a suspended job does not fit the pipeline.
             JetbridgeError: As `submit`, but for the name.
         """
-        config, plan = self._accepted(pipeline, config)
-        if config.name is None:
-            return self._start(config, plan)
+        submission = self._accepted(pipeline, config)
+        if submission.config.name is None:
+            return self._start(submission)
         while True:
-            record = self._active(config.name)
+            record = self._active(submission.config.name)
             if record is None:
                 try:
-                    return self._start(config, plan)
+                    return self._start(submission)
                 except JobAlreadyExistsError:
                     continue  # another thread or process was quicker: that job it is
-            if record.status == JobStatus.SUSPENDED.value:
-                raise NotYetSupportedError(
-                    f"new_job_if_absent: {self._session.describe(record)} is SUSPENDED ({record.cause}), and this "
-                    "version of jetbridge does not resume jobs: cancel it and call this again"
-                )
-            self._warn_if_different(record, plan)
+            if record.status != JobStatus.SUSPENDED.value:
+                self._warn_if_different(record, submission.plan)
+            elif record.suspended_by not in ("user", "failure"):
+                try:
+                    record = self._session.jobs.resume(record, submission)
+                except JobStateError:
+                    continue  # the same
             return Job(self._session, record)
 
     def get_job(self, job_id: str) -> Job | None:
@@ -190,18 +204,26 @@ class JetService:
         settled = self._session.settled
         return [Job(self._session, settled(record)) for record in self._session.registry.all(name)]
 
-    def get_job_state_snapshots(self) -> NoReturn:
-        """All named snapshots."""
-        self._later("get_job_state_snapshots")
+    def get_job_state_snapshots(self) -> list[JobStateSnapshot]:
+        """All named snapshots of the data folder, newest first; those that cannot be read are logged and left out."""
+        self._session.check_open()
+        found = snapshots.listing(self._session.db.home)
+        return [JobStateSnapshot(self._session, info) for info in found]
 
-    def get_job_state_snapshot(self, name: str) -> NoReturn:
-        """The named snapshot of a name."""
-        self._later("get_job_state_snapshot")
+    def get_job_state_snapshot(self, name: str) -> JobStateSnapshot | None:
+        """The named snapshot of a name, or None.
+
+        Raises:
+            SnapshotError: When the name cannot be one, or the snapshot cannot be read.
+        """
+        self._session.check_open()
+        info = snapshots.info(self._session.db.home, name)
+        return None if info is None else JobStateSnapshot(self._session, info)
 
     def __repr__(self) -> str:
         return f"<JetService runner='{self._session.settings.runner}'>"
 
-    def _accepted(self, pipeline: Pipeline, config: JobConfig | None) -> tuple[JobConfig, Plan]:
+    def _accepted(self, pipeline: Pipeline, config: JobConfig | None) -> Submission:
         self._session.check_open()
         if not isinstance(pipeline, Pipeline):
             raise PipelineError(f"submit must be given a Pipeline, as Pipeline.create() makes it; got {pipeline!r}")
@@ -220,16 +242,20 @@ class JetService:
                 ) from error
         for sink in plan.sinks:
             try:
-                sink.sink.check()
+                (sink.sink.check_stream if plan.unbounded else sink.sink.check)()
             except JetbridgeError:
                 raise
             except Exception as error:
                 raise SinkError(f"sink '{sink.name}': its check failed: {type(error).__name__}: {error}") from error
         self._session.runner.check(plan, config)
-        return config, plan
+        if config.initial_snapshot_name is not None:
+            matching.check(snapshots.checkpoint(self._session.db.home, config.initial_snapshot_name), plan)
+        for source in plan.sources:
+            source.source.submitted(str(self._session.db.home))
+        return Submission(config, plan, pack(plan))
 
-    def _start(self, config: JobConfig, plan: Plan) -> Job:
-        return Job(self._session, self._session.start(config, plan, pack(plan)))
+    def _start(self, submission: Submission) -> Job:
+        return Job(self._session, self._session.jobs.start(submission))
 
     def _active(self, name: str | None) -> JobRecord | None:
         record = None if name is None else self._session.registry.by_name(name)
@@ -247,7 +273,3 @@ class JetService:
                 ", ".join(running),
                 ", ".join(given),
             )
-
-    def _later(self, call: str) -> NoReturn:
-        self._session.check_open()
-        raise NotYetSupportedError(f"{call}: this version of jetbridge takes no named snapshots")

@@ -73,7 +73,8 @@ class JobConfig(BaseModel):
         initial_snapshot_name: The named snapshot that the job starts from.
         split_brain_protection_enabled: Run only while a majority of the cluster is there.
         max_processor_accumulated_records: A limit on the records that a stage collects; -1 for none.
-        timeout_millis: How long the job may run in milliseconds (or a ``timedelta``); -1 or 0 for ever.
+        timeout_millis: How long the job may run in milliseconds (or a ``timedelta``), without the time for which
+            it is suspended; -1 or 0 for ever.
         metrics_enabled: Whether `Job.get_metrics` has figures.
         store_metrics_after_job_completion: Whether it has them when the job has ended.
         arguments: Values of your own that travel with the job; values that JSON has.

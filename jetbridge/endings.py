@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
     from jetbridge.session import Session
 
+failures: list[str] = []
+"""Of clients that have ended normally: the jobs that failed and that nobody joined, in words."""
+interrupted = False
+"""Whether Ctrl-C ended the wait for jobs at the end of the interpreter."""
+
 _open: list[Session] = []
 _cause: str | None = None
 
@@ -42,6 +47,7 @@ def cause_of(error: BaseException | None) -> str | None:
 
 
 def _end() -> None:
+    global interrupted
     for session in _open:
         try:
             if _cause is not None:
@@ -49,11 +55,13 @@ def _end() -> None:
             else:
                 session.finish()
         except KeyboardInterrupt:
+            interrupted = True
             if sys.stderr is not None:
                 print("jetbridge: interrupted; the jobs that were running are SUSPENDED", file=sys.stderr)
 
 
-def _note(error: BaseException | None) -> None:
+def note(error: BaseException | None) -> None:
+    """Hear of the exception that ends this program."""
     global _cause
     # An interactive session goes on after an exception.
     if not hasattr(sys, "ps1") and not sys.flags.interactive:
@@ -71,7 +79,7 @@ def _note_failures() -> None:
 
         @functools.wraps(previous)
         def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:
-            _note(error)
+            note(error)
             return previous(kind, error, trace)
 
         excepthook._jetbridge = True  # type: ignore[attr-defined]
@@ -82,7 +90,7 @@ def _note_failures() -> None:
         @functools.wraps(leave)
         def exit(status: Any = None, /) -> NoReturn:
             if threading.current_thread() is threading.main_thread():
-                _note(SystemExit(status))
+                note(SystemExit(status))
             leave(status)
 
         exit._jetbridge = True  # type: ignore[attr-defined]

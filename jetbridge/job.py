@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
 from jetbridge.config import JobConfig
 from jetbridge.errors import (
@@ -12,7 +12,6 @@ from jetbridge.errors import (
     JobCancelledError,
     JobFailedError,
     JobStateError,
-    NotYetSupportedError,
     TimeoutException,
 )
 from jetbridge.metrics import JobMetrics
@@ -85,6 +84,23 @@ _NEXT: dict[JobStatus, frozenset[JobStatus]] = {
 }
 
 
+_AT_REST = (JobStatus.SUSPENDED.value, JobStatus.SUSPENDED_EXPORTING_SNAPSHOT.value)
+
+
+class JobStatusEvent(NamedTuple):
+    """A change of a job's status; see `Job.add_status_listener`.
+
+    Attributes:
+        previous_status: The status before.
+        new_status: The status after.
+        is_user_requested: Whether a user asked for it, by suspend, resume, restart or cancel.
+    """
+
+    previous_status: JobStatus
+    new_status: JobStatus
+    is_user_requested: bool
+
+
 class Job:
     """A handle for a job. Any number of handles, in any process, may stand for one job.
 
@@ -134,7 +150,8 @@ class Job:
     @property
     def suspension_cause(self) -> str | None:
         """Why it is suspended, or None when it is not."""
-        return self._record().cause if self.status is JobStatus.SUSPENDED else None
+        record = self._record()
+        return record.cause if record.status in _AT_REST else None
 
     def is_terminal(self) -> bool:
         """Whether it has ended: COMPLETED or FAILED."""
@@ -176,6 +193,39 @@ class Job:
                 user_traceback=trace,
             )
 
+    def suspend(self) -> None:
+        """Stop the job so that it can be resumed; returns when it is SUSPENDED.
+
+        With a guarantee it commits a last time and is resumed at that very place.
+        Without one, `resume` starts it afresh: as a new run, whose output comes
+        behind what the sinks have received before. A stage whose function does not
+        come back within some seconds is killed; the job then stands at its last commit.
+
+        Raises:
+            JobStateError: When it is not running, or has ended before it could be suspended.
+        """
+        self._last = self._session.control.suspend(self._record())
+
+    def resume(self) -> None:
+        """Start a suspended job again; returns when it is RUNNING, or has ended already.
+
+        It belongs to this process from then on, whoever submitted it, and runs the
+        pipeline that was stored with it: exactly once, at least once or afresh, by
+        its guarantee.
+
+        Raises:
+            JobStateError: When it is not suspended.
+        """
+        self._last = self._session.control.resume(self._record())
+
+    def restart(self) -> None:
+        """Suspend a running job and resume it, where it runs; returns when it is RUNNING again.
+
+        Raises:
+            JobStateError: When it is not running.
+        """
+        self._last = self._session.control.restart(self._record())
+
     def cancel(self) -> None:
         """End the job for good, without its remaining input; returns when that has been done.
 
@@ -184,7 +234,82 @@ class Job:
         Raises:
             JobStateError: When the job has ended already.
         """
-        self._last = self._session.cancel(self._record())
+        self._session.check_open()
+        self._last = self._session.control.cancel(self._record())
+
+    def export_snapshot(self, name: str) -> None:
+        """Store the job's state under a name; returns when it is durable.
+
+        The job goes on meanwhile. A snapshot of that name is replaced. Named
+        snapshots outlive their job: see `JobConfig.initial_snapshot_name` and
+        `JetService.get_job_state_snapshots`.
+
+        Args:
+            name: The snapshot's name.
+
+        Raises:
+            SnapshotError: When the name is none, or the snapshot cannot be written.
+            JobStateError: When the job has ended, or is suspended and has no guarantee.
+        """
+        self._last = self._session.control.export_snapshot(self._record(), name)
+
+    def cancel_and_export_snapshot(self, name: str) -> None:
+        """Store the job's state under a name and end the job there: nothing is processed in between.
+
+        Args:
+            name: The snapshot's name.
+
+        Raises:
+            SnapshotError: When the name is none, or the snapshot cannot be
+                written; the job is left SUSPENDED in the second case.
+            JobStateError: When the job has ended, or is suspended and has no guarantee.
+        """
+        self._last = self._session.control.cancel_and_export_snapshot(self._record(), name)
+
+    def add_status_listener(self, listener: Callable[[JobStatusEvent], object]) -> str:
+        """Have a function called at each change of the job's status, also when another process makes it.
+
+        It is called in a thread of the client, in the order of the changes and soon
+        after them. What it raises is logged and does no harm.
+
+        Example:
+            >>> import jetbridge, tempfile
+            >>> from jetbridge import Pipeline
+            >>> heard = []
+            >>> with jetbridge.connect(home=tempfile.mkdtemp()) as client:
+            ...     pipeline = Pipeline.create()
+            ...     stage = pipeline.read_from(Pipeline.from_list("numbers", [1])).write_to(Pipeline.to_list("copy"))
+            ...     job = client.get_jet().submit(pipeline)
+            ...     listener_id = job.add_status_listener(heard.append)
+            >>> print(heard[-1].previous_status, heard[-1].new_status, heard[-1].is_user_requested)
+            RUNNING COMPLETED False
+
+        Args:
+            listener: Takes a `JobStatusEvent`.
+
+        Returns:
+            The listener's id, for `remove_status_listener`.
+
+        Raises:
+            ConfigError: When it cannot be called.
+            JobStateError: When the job has ended, so that nothing will change.
+        """
+        if not callable(listener):
+            raise ConfigError(f"add_status_listener must be given a callable; got {listener!r}")
+        self._session.check_open()
+        record = self._record()
+        if JobStatus(record.status).is_terminal():
+            described = self._session.describe(record)
+            raise JobStateError(f"add_status_listener: {described} is {record.status}, which is its end")
+        return self._session.listeners.add(record, listener)
+
+    def remove_status_listener(self, listener_id: str) -> bool:
+        """Call a listener no more.
+
+        Returns:
+            False when the job has no such listener: it was removed, or the job has ended.
+        """
+        return self._session.listeners.remove(self.id, listener_id)
 
     def get_metrics(self) -> JobMetrics:
         """Figures of the current run, while it runs and after it.
@@ -200,34 +325,6 @@ class Job:
             return JobMetrics()
         return JobMetrics.from_record(self._session.metrics(record))
 
-    def suspend(self) -> None:
-        """Stop the job so that it can be resumed."""
-        self._later("suspend")
-
-    def resume(self) -> None:
-        """Start a suspended job again."""
-        self._later("resume")
-
-    def restart(self) -> None:
-        """Suspend and resume in one."""
-        self._later("restart")
-
-    def export_snapshot(self, name: str) -> None:
-        """Store the job's state under a name."""
-        self._later("export_snapshot")
-
-    def cancel_and_export_snapshot(self, name: str) -> None:
-        """Cancel, and store the state that the job had."""
-        self._later("cancel_and_export_snapshot")
-
-    def add_status_listener(self, listener: Callable[..., Any]) -> None:
-        """Have a function called at each change of the status."""
-        self._later("add_status_listener")
-
-    def remove_status_listener(self, listener_id: str) -> None:
-        """Remove a listener."""
-        self._later("remove_status_listener")
-
     def __repr__(self) -> str:
         name = f" '{self.name}'" if self.name else ""
         return f"<Job {self.id}{name} {self._last.status if self._session.closed else self.status}>"
@@ -241,14 +338,6 @@ class Job:
         if not self._session.closed and not JobStatus(self._last.status).is_terminal():
             self._last = self._session.read(self._last.id) or self._last
         return self._last
-
-    def _later(self, call: str) -> NoReturn:
-        record = self._record()
-        if JobStatus(record.status).is_terminal():
-            raise JobStateError(f"{call}: {self._session.describe(record)} is {record.status}, which is its end")
-        raise NotYetSupportedError(
-            f"{call} is not carried out by this version of jetbridge; a job can be joined and cancelled"
-        )
 
 
 def _checked(timeout: float | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,11 @@ class SnapshotMetrics:
     last_duration_millis: int | None = None
     last_time: int | None = None
 
+    @property
+    def age_millis(self) -> int | None:
+        """Time since the last one, in milliseconds by this machine's clock; None before the first."""
+        return None if self.last_time is None else max(0, int(time.time() * 1000) - self.last_time)
+
 
 @dataclass(frozen=True)
 class JobMetrics:
@@ -81,6 +87,8 @@ class JobMetrics:
         stages: The figures of each stage, by name.
         progress: The part of the input that was read, from 0.0 to 1.0; None
             for a stream, and when a source does not know its size.
+        items_per_second: Items that the sources have emitted a second, over the last seconds.
+        lag: How many items of the streams were not read yet; None without a stream.
         sources: How far each source was read, by stage name; without those that cannot tell.
         snapshots: Figures of the automatic snapshots.
         epoch_count: How many epochs were committed.
@@ -92,6 +100,8 @@ class JobMetrics:
     emitted_count: int = 0
     stages: Mapping[str, StageMetrics] = field(default_factory=dict)
     progress: float | None = None
+    items_per_second: float | None = None
+    lag: int | None = None
     sources: Mapping[str, SourceProgress] = field(default_factory=dict)
     snapshots: SnapshotMetrics = SnapshotMetrics()
     epoch_count: int = 0
@@ -112,6 +122,8 @@ class JobMetrics:
                 for name, stage in record.get("stages", {}).items()
             },
             progress=record.get("progress"),
+            items_per_second=record.get("rate"),
+            lag=record.get("lag"),
             sources={
                 name: SourceProgress(source["position"], source.get("size"))
                 for name, source in record.get("sources", {}).items()

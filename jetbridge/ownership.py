@@ -16,14 +16,18 @@ from typing import Any
 import psutil
 
 
-def claim() -> dict[str, Any]:
+def claim(client: str = "") -> dict[str, Any]:
     """This process as a new owner of a job.
 
+    Args:
+        client: What tells the clients of this process apart.
+
     Returns:
-        Its process id, what tells it from others that had that id, and a token
-        that each write to the job's record names.
+        Its process id, what tells it from others that had that id, the client,
+        and a token that each write to the job's record names.
     """
-    return {"pid": os.getpid(), "started": _started(os.getpid()), "token": secrets.token_hex(8)}
+    pid = os.getpid()
+    return {"pid": pid, "started": _started(pid), "client": client, "token": secrets.token_hex(8)}
 
 
 def is_alive(owner: dict[str, Any]) -> bool:

@@ -6,21 +6,23 @@ The names and their meaning are those of Hazelcast Jet's Python API.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from jetbridge.connectors.base import Sink, Source
-from jetbridge.connectors.embedded import ListSink, ListSource, MapSink, MapSource
+from jetbridge.connectors.embedded import ListSink, ListSource, MapSink, MapSource, StreamSource
 from jetbridge.connectors.logger import LoggerSink
 from jetbridge.connectors.memory import ItemsSource
-from jetbridge.errors import NotYetSupportedError, PipelineError
+from jetbridge.errors import PipelineError
 from jetbridge.plan.base import Node
 from jetbridge.plan.ends import SinkNode, SourceNode
 from jetbridge.plan.graph import Plan, checked, named
 from jetbridge.plan.render import to_dot, to_mermaid, to_svg
-from jetbridge.stages import BatchStage, SinkStage, Stage, described
+from jetbridge.stages import BatchStage, SinkStage, Stage, StreamStage, described
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from jetbridge.keyed_stages import GroupedStage
 
 NodeT = TypeVar("NodeT", bound=Node)
 
@@ -48,6 +50,7 @@ class Pipeline:
 
     def __init__(self) -> None:
         self._nodes: list[Node] = []
+        self._groups: list[GroupedStage[Any]] = []
 
     @staticmethod
     def create() -> Pipeline:
@@ -98,14 +101,20 @@ class Pipeline:
         """A sink that logs each item: logger ``jetbridge.<job name>``, level INFO, on the client's console."""
         return LoggerSink()
 
-    def read_from(self, source: Source) -> BatchStage:
+    @overload
+    def read_from(self, source: StreamSource) -> StreamStage: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def read_from(self, source: Source) -> BatchStage: ...
+
+    def read_from(self, source: Source) -> BatchStage | StreamStage:
         """Start a stage that reads a source.
 
         Args:
             source: What ``Pipeline.from_…``, ``ListSource`` or `jetbridge.sources` gives.
 
         Returns:
-            A batch stage.
+            A batch stage, or a stream stage for a source that never ends.
 
         Raises:
             PipelineError: When ``source`` is no source.
@@ -116,13 +125,8 @@ class Pipeline:
                 f"read_from must be given a source, such as Pipeline.from_list(name, items); "
                 f"got {described(source)}{hint}"
             )
-        if not source.bounded:
-            raise NotYetSupportedError(
-                f"source '{source.name}' is a stream, and this version runs batch pipelines only; "
-                "read a stored list, a map or files instead"
-            )
         node = self._add(SourceNode, source.name, (), source=source)
-        return BatchStage(self, node.id)
+        return (BatchStage if source.bounded else StreamStage)(self, node.id)
 
     def plan(self) -> Plan:
         """The pipeline as an immutable plan.
@@ -130,6 +134,12 @@ class Pipeline:
         Raises:
             PipelineError: When it has no source, no sink, or a stage that nothing reads.
         """
+        for group in self._groups:
+            if not group._used:
+                raise PipelineError(
+                    f"nothing reads the group_by after '{group._stage.name}': go on with aggregate(...), "
+                    "rolling_aggregate(...), distinct() or write_to(...), or remove it"
+                )
         return checked(self._nodes)
 
     def to_dot(self) -> str:
@@ -182,4 +192,4 @@ class Pipeline:
         return SinkStage(self, node.id)
 
 
-__all__ = ["ListSource", "Pipeline"]
+__all__ = ["ListSource", "Pipeline", "StreamSource"]

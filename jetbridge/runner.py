@@ -49,6 +49,36 @@ class Execution(Protocol):
     def kill(self) -> None:
         """End it at once, without a word to the registry, and without waiting."""
 
+    def stop(self, by: str, cause: str) -> None:
+        """Ask it to become SUSPENDED as soon as it can; returns at once.
+
+        Args:
+            by: For the record's ``suspended_by``.
+            cause: For the record's ``cause``.
+        """
+
+    def suspend(self, by: str, cause: str) -> None:
+        """As `stop`, and wait until nothing of it runs any more.
+
+        A job with a guarantee commits a last time; if it does not do so in time, it
+        stands at its last commit. The registry says what became of it: it may have
+        ended meanwhile.
+        """
+
+    def export(self, name: str, *, last: bool = False) -> bool:
+        """Have a named snapshot taken, and wait until it is durable.
+
+        Args:
+            name: Its name.
+            last: Whether to stop the job right behind it.
+
+        Returns:
+            False when the job's execution ended before it could be taken.
+
+        Raises:
+            SnapshotError: When it could not be taken.
+        """
+
     def metrics(self) -> dict[str, Any] | None:
         """The latest metrics; None when there are none yet."""
 
@@ -76,6 +106,8 @@ class Runner(Protocol):
 
     def start(self, record: JobRecord, payload: bytes) -> Execution:
         """Start a job that is in the registry; returns at once.
+
+        It goes on from its checkpoint, if the store has one.
 
         Args:
             record: The job as it is in the registry, with this process as its owner.

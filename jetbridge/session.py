@@ -10,26 +10,29 @@ import logging
 import os
 import secrets
 import sys
-import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from jetbridge import ownership
-from jetbridge.errors import JetbridgeError, JobError, JobStateError, StoreError
+from jetbridge import endings, ownership
+from jetbridge.commands import Attendant
+from jetbridge.control import Control
+from jetbridge.errors import JetbridgeError, StoreError
+from jetbridge.executions import Executions
 from jetbridge.job import JobStatus
+from jetbridge.listening import Listeners
 from jetbridge.store.database import Database
-from jetbridge.store.records import JobRecord
 from jetbridge.store.registry import Registry, StaleOwnerError
 
 if TYPE_CHECKING:
-    from jetbridge.config import JobConfig
     from jetbridge.job import Job
-    from jetbridge.plan.graph import Plan
-    from jetbridge.runner import Execution, Runner
+    from jetbridge.runner import Runner
     from jetbridge.settings import Settings
+    from jetbridge.store.records import JobRecord
 
 _LOGGER = logging.getLogger("jetbridge")
+_LAST_WORDS = 10.0  # seconds in which a killed job is gone
+_ENDED = "its client ended, and it never ends by itself"
 _QUIET = 2.0  # seconds of waiting at the end of a client after which it says what it waits for
 
 
@@ -39,6 +42,13 @@ class Session:
     Args:
         settings: The settings.
         runner: The runner's class.
+
+    Attributes:
+        id: What tells the clients of one process apart.
+        jobs: The jobs that it carries out.
+        control: The calls that change what a job does.
+        listeners: Status listeners.
+        handles: The user's handles of jobs.
     """
 
     def __init__(self, settings: Settings, runner: type[Runner]) -> None:
@@ -51,11 +61,15 @@ class Session:
         except BaseException:
             self.db.close()
             raise
+        self.id = secrets.token_hex(8)
         self.closed = False
+        self.unjoined: set[str] = set()  # jobs of this client that nobody has waited for, or not to their end
         self.handles: weakref.WeakSet[Job] = weakref.WeakSet()
+        self.jobs = Executions(self)
+        self.control = Control(self)
+        self.attendant = Attendant(self, self.control.carry_out)
+        self.listeners = Listeners(self.registry)
         self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._executions: dict[str, Execution] = {}
 
     @property
     def ours(self) -> bool:
@@ -89,11 +103,13 @@ class Session:
         owner = record.owner
         if owner is None or JobStatus(record.status).is_terminal() or ownership.is_alive(owner):
             return record
-        cause = f"its client, process {owner['pid']}, has died"
+        changes = {"cause": f"its client, process {owner['pid']}, has died", "suspended_by": "client"}
+        if record.status == JobStatus.SUSPENDED_EXPORTING_SNAPSHOT.value:
+            changes = {}  # the process that took the snapshot has died; the job is suspended for its old reason
         # A statement with the old owner's token: nobody else may have taken the job over meanwhile.
         with contextlib.suppress(StaleOwnerError):
             self.registry.update(
-                record.id, token=owner["token"], status=JobStatus.SUSPENDED.value, owner=None, cause=cause
+                record.id, token=owner["token"], status=JobStatus.SUSPENDED.value, owner=None, **changes
             )
         return self.registry.get(record.id) or record
 
@@ -101,38 +117,6 @@ class Session:
     def describe(record: JobRecord) -> str:
         """The job as messages call it."""
         return f"job '{record.name}' ({record.id})" if record.name else f"job {record.id}"
-
-    # Jobs of this process
-
-    def start(self, config: JobConfig, plan: Plan, payload: bytes) -> JobRecord:
-        """Put a new job into the registry and start it.
-
-        Raises:
-            JobAlreadyExistsError: When an active job has its name.
-        """
-        self.check_open()
-        record = JobRecord(
-            id="-".join(secrets.token_hex(2) for _ in range(4)),
-            name=config.name,
-            status=JobStatus.NOT_RUNNING.value,
-            config=config.model_dump(mode="json"),
-            submission_time=int(time.time() * 1000),
-            start_time=None,
-            end_time=None,
-            run=secrets.token_hex(8),
-            owner=ownership.claim(),
-            error=None,
-            cause=None,
-            user_cancelled=False,
-            metrics={"stages": stages_of(plan)},
-            commits=0,
-        )
-        self.registry.add(record, payload)
-        execution = self.runner.start(record, payload)
-        with self._lock:
-            self._executions = {key: each for key, each in self._executions.items() if not each.wait(0)}
-            self._executions[record.id] = execution
-        return record
 
     def wait(self, record: JobRecord, timeout: float | None) -> JobRecord:
         """Wait until a job has ended, here or in another process, and its output has been shown.
@@ -144,18 +128,19 @@ class Session:
         pause, told = 0.01, False
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            execution = self._executions.get(record.id)
+            execution = self.jobs.get(record.id)
             ended = execution is None or execution.wait(left)
             if JobStatus(record.status).is_terminal():
+                self.unjoined.discard(record.id)
                 return record
             record = self.read(record.id) or record
             if JobStatus(record.status).is_terminal():
                 continue
             if not ended or (left is not None and left <= 0):
                 return record
-            if execution is not None and (record.owner or {}).get("pid") == self._pid:
-                raise JobError(f"{self.describe(record)} is {record.status} and cannot be supervised: see the log")
-            if record.status == JobStatus.SUSPENDED.value and not told:
+            if execution is not None:
+                self.jobs.check_supervised(record, execution)
+            if record.status == JobStatus.SUSPENDED.value and record.suspended_by != "restart" and not told:
                 told = True
                 _LOGGER.warning(
                     "join: %s is SUSPENDED (%s) and waits to be resumed or cancelled",
@@ -165,35 +150,11 @@ class Session:
             time.sleep(pause if left is None else min(pause, left))
             pause = min(2 * pause, 0.2)
 
-    def cancel(self, record: JobRecord) -> JobRecord:
-        """Cancel a job, of this process or not.
-
-        Raises:
-            JobStateError: When it has ended already.
-        """
-        self.check_open()
-        done = not JobStatus(record.status).is_terminal() and self.registry.transition(
-            record.id,
-            [status.value for status in JobStatus.leading_to(JobStatus.FAILED)],
-            JobStatus.FAILED.value,
-            user_cancelled=True,
-            owner=None,
-            end_time=int(time.time() * 1000),
-        )
-        now = self.read(record.id) or record
-        if not done:
-            raise JobStateError(f"cancel: {self.describe(now)} is {now.status}, which is its end")
-        execution = self._executions.get(record.id)
-        if execution is not None:  # else its owner sees what the registry says
-            execution.kill()
-            execution.wait(10)
-        return now
-
     def metrics(self, record: JobRecord) -> dict[str, Any] | None:
         """The newest metrics of a job."""
         if not JobStatus(record.status).is_terminal():
-            execution = self._executions.get(record.id)
-            live = execution.metrics() if execution is not None else None
+            execution = self.jobs.execution(record)
+            live = execution.metrics() if execution is not None and not execution.wait(0) else None
             if live is not None:
                 return live
         return record.metrics
@@ -201,49 +162,88 @@ class Session:
     # The end
 
     def finish(self) -> None:
-        """End normally: wait for the jobs of this process, then close. Ctrl-C while waiting suspends them."""
+        """End normally: suspend unbounded jobs, wait for the others, close. Ctrl-C while waiting suspends them too."""
         if self.closed or not self.ours:
             return
         try:
-            for execution in list(self._executions.values()):
+            while self.jobs.running or self.attendant.busy:
+                self._suspend_unbounded()
+                running = self.jobs.running
+                if not running:
+                    time.sleep(0.01)  # somebody restarts a job
+                    continue
+                execution = running[0]
                 if not execution.wait(_QUIET):
                     record = self.read(execution.job_id)
-                    if record is not None and sys.stderr is not None:
-                        with contextlib.suppress(OSError, ValueError):
-                            print(
-                                f"jetbridge: waiting for {self.describe(record)}; Ctrl-C suspends it", file=sys.stderr
-                            )
+                    if record is not None:
+                        _say(f"waiting for {self.describe(record)}; Ctrl-C suspends it")
                     execution.wait()
         except BaseException as error:
             self.abandon(f"its client ended with {type(error).__name__} while it waited for the job")
             raise
+        self._note_failures()
         self._close()
 
+    def _note_failures(self) -> None:
+        for job_id in sorted(self.unjoined):
+            record = self.registry.get(job_id)
+            if record is not None and record.status == JobStatus.FAILED.value and not record.user_cancelled:
+                endings.failures.append(f"{self.describe(record)} failed: {(record.error or {}).get('message')}")
+
+    def _suspend_unbounded(self) -> None:
+        unbounded = []
+        for execution in self.jobs.running:
+            record = self.registry.get(execution.job_id)
+            if record is not None and record.unbounded:
+                execution.stop("client", _ENDED)
+                unbounded.append(execution)
+        for execution in unbounded:
+            execution.suspend("client", _ENDED)
+            record = self.registry.get(execution.job_id)
+            if record is not None and record.status == JobStatus.SUSPENDED.value:
+                _say(f"{self.describe(record)} never ends and is SUSPENDED; new_job_if_absent or resume goes on")
+
     def abandon(self, cause: str) -> None:
-        """End at once: the jobs of this process become SUSPENDED, and their workers are killed.
+        """End at once: the jobs of this client become SUSPENDED, and their workers are killed.
 
         Args:
             cause: Why, for `Job.suspension_cause`.
         """
         if self.closed or not self.ours:
             return
-        running = [execution for execution in self._executions.values() if not execution.wait(0)]
+        self.jobs.close()
+        running = self.jobs.running
         for execution in running:
             # What cannot be written now is found by the next reader: the owner will be dead.
             with contextlib.suppress(StoreError):
-                self.registry.transition(
-                    execution.job_id,
-                    [status.value for status in JobStatus.leading_to(JobStatus.SUSPENDED)],
-                    JobStatus.SUSPENDED.value,
-                    owner=None,
-                    cause=cause,
-                )
+                self._give_up(execution.job_id, cause)
             execution.kill()
         for execution in running:
-            execution.wait(10)
+            execution.wait(_LAST_WORDS)
         self._close()
 
+    def _give_up(self, job_id: str, cause: str) -> None:
+        while True:
+            record = self.registry.get(job_id)
+            owner = (record and record.owner) or {}
+            if record is None or owner.get("client") != self.id:
+                return
+            done = self.registry.transition(
+                job_id,
+                [status.value for status in JobStatus.leading_to(JobStatus.SUSPENDED)],
+                JobStatus.SUSPENDED.value,
+                token=owner["token"],
+                owner=None,
+                cause=cause,
+                suspended_by="client",
+            )
+            if done or JobStatus(record.status).is_terminal():
+                return
+
     def _close(self) -> None:
+        self.jobs.close()
+        self.attendant.close()
+        self.listeners.close()
         for job in list(self.handles):
             with contextlib.suppress(StoreError):
                 job._refresh()
@@ -252,6 +252,7 @@ class Session:
         self.db.close()
 
 
-def stages_of(plan: Plan) -> dict[str, dict[str, Any]]:
-    """The plan's stages as metrics without figures: what a job's record knows of its pipeline."""
-    return {node.name: {"kind": node.kind, "received": 0, "emitted": 0, "errors": 0} for node in plan.nodes}
+def _say(text: str) -> None:
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            print(f"jetbridge: {text}", file=sys.stderr)

@@ -4,6 +4,15 @@ A batch job writes one file. It appears at its path, whole, when the job
 completes; until then the rows wait in a hidden file beside it, which a job that
 fails takes away again. A path that exists is refused when the job is submitted
 and again at its end, unless ``overwrite=True``. Missing directories are made.
+Suspended and recovered jobs go on in the hidden file where their last commit was;
+a job that starts from a snapshot writes a file of its own.
+
+A stream writes a directory of parts at the path, ``part-<run>-<number>`` with an
+extension. A part ends when it has 64 MB or is 10 seconds old, and appears, whole,
+with the commit that holds its end; it never changes again. Parts that are there
+already stay, so ``overwrite`` means nothing to a stream. One that is cancelled or
+fails leaves every row that was committed.
+
 Paths that end in .gz, .bz2 or .xz are compressed. Parquet needs pyarrow:
 ``pip install "jetbridge[files]"``.
 """
@@ -33,7 +42,7 @@ def text(path: Path, *, overwrite: bool = False, name: str | None = None) -> Tex
     In a pipeline: ``stage.map(str).write_to(sinks.text("numbers.txt"))``.
 
     Args:
-        path: The file to write.
+        path: The file to write; for a stream the directory.
         overwrite: Whether an existing file may be replaced.
         name: The stage's name; by default the file's name.
 
@@ -61,7 +70,7 @@ def csv(path: Path, *, delimiter: str = ",", overwrite: bool = False, name: str 
     read as None (NA) are quoted.
 
     Args:
-        path: The file to write.
+        path: The file to write; for a stream the directory.
         delimiter: One ASCII character.
         overwrite: Whether an existing file may be replaced.
         name: The stage's name; by default the file's name.
@@ -85,7 +94,7 @@ def json_lines(path: Path, *, overwrite: bool = False, name: str | None = None) 
     In a pipeline: ``stage.write_to(sinks.json_lines("delays.jsonl.gz"))``.
 
     Args:
-        path: The file to write.
+        path: The file to write; for a stream the directory.
         overwrite: Whether an existing file may be replaced.
         name: The stage's name; by default the file's name.
 
@@ -113,7 +122,7 @@ def parquet(path: Path, *, overwrite: bool = False, name: str | None = None) -> 
     the job, with the column's name.
 
     Args:
-        path: The file to write.
+        path: The file to write; for a stream the directory.
         overwrite: Whether an existing file may be replaced.
         name: The stage's name; by default the file's name.
 

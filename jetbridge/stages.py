@@ -7,14 +7,14 @@ A stage may be used more than once: each use gets all items.
 from __future__ import annotations
 
 import reprlib
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from typing_extensions import Self
 
 from jetbridge.aggregations import AggregateOperation, folding
 from jetbridge.errors import PipelineError
 from jetbridge.plan.ends import BeamNode
-from jetbridge.plan.keyed import AggregateNode, DistinctNode, SortNode
+from jetbridge.plan.keyed import AggregateNode, DistinctNode, RollingNode, SortNode
 from jetbridge.plan.stateless import FilterNode, FlatMapNode, MapNode, MergeNode, PeekNode
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ class SinkStage(Stage):
     """The end of a branch."""
 
 
-class BatchStage(Stage):
-    """A stage of a bounded pipeline, whose input ends."""
+class GeneralStage(Stage):
+    """What stages of batch and of stream pipelines have in common."""
 
-    def map(self, fn: Callable[[Any], Any]) -> BatchStage:
+    def map(self, fn: Callable[[Any], Any]) -> Self:
         """Replace each item by what a function returns; None is an item like any other.
 
         Example:
@@ -76,7 +76,7 @@ class BatchStage(Stage):
         """
         return self._then(MapNode, "map", fn=_callable("map", "fn", fn))
 
-    def filter(self, predicate: Callable[[Any], Any]) -> BatchStage:
+    def filter(self, predicate: Callable[[Any], Any]) -> Self:
         """Keep the items for which a function returns something true.
 
         Raises:
@@ -84,7 +84,7 @@ class BatchStage(Stage):
         """
         return self._then(FilterNode, "filter", predicate=_callable("filter", "predicate", predicate))
 
-    def flat_map(self, fn: Callable[[Any], Iterable[Any]]) -> BatchStage:
+    def flat_map(self, fn: Callable[[Any], Iterable[Any]]) -> Self:
         """Replace each item by all items of the iterable that a function returns.
 
         A generator is drawn from as its items are needed, so one item may give
@@ -95,12 +95,15 @@ class BatchStage(Stage):
         """
         return self._then(FlatMapNode, "flat_map", fn=_callable("flat_map", "fn", fn))
 
-    def peek(self) -> BatchStage:
+    def peek(self) -> Self:
         """Log each item and pass it on: logger ``jetbridge.<job name>``, level INFO."""
         return self._then(PeekNode, "peek")
 
-    def merge(self, *others: BatchStage) -> BatchStage:
+    def merge(self, *others: GeneralStage) -> Self:
         """All items of this stage and of others; each source partition's order is kept.
+
+        Returns:
+            A stream stage when one of them is, else a batch stage.
 
         Raises:
             PipelineError: When another is no stage of the same pipeline.
@@ -108,16 +111,18 @@ class BatchStage(Stage):
         if not others:
             raise PipelineError("merge must be given at least one other stage")
         for other in others:
-            if not isinstance(other, BatchStage):
+            if not isinstance(other, GeneralStage):
                 raise PipelineError(f"merge must be given stages; got {described(other)}")
             if other._pipeline is not self._pipeline:
                 raise PipelineError(
                     f"merge: stage '{other.name}' belongs to another pipeline: build both branches in one"
                 )
         node = self._pipeline._add(MergeNode, "merge", (self._id, *(other._id for other in others)))
-        return BatchStage(self._pipeline, node.id)
+        kind = StreamStage if any(isinstance(stage, StreamStage) for stage in (self, *others)) else BatchStage
+        merged: Any = kind(self._pipeline, node.id)
+        return merged  # type: ignore[no-any-return]
 
-    def group_by(self, key_fn: Callable[[Any], Any]) -> GroupedStage:
+    def group_by(self, key_fn: Callable[[Any], Any]) -> GroupedStage[Self]:
         """Group items by a key.
 
         Keys are equal as in a dict (1, 1.0 and True are one), and NaN is one
@@ -133,7 +138,92 @@ class BatchStage(Stage):
         """
         from jetbridge.keyed_stages import GroupedStage
 
-        return GroupedStage(self, _callable("group_by", "key_fn", key_fn))
+        grouped = GroupedStage(self, _callable("group_by", "key_fn", key_fn))
+        self._pipeline._groups.append(grouped)
+        return grouped
+
+    def rolling_aggregate(
+        self,
+        accumulator: Callable[[Any, Any], Any] | AggregateOperation,
+        initial: Any = None,
+        combiner: Callable[[Any, Any], Any] | None = None,
+        finisher: Callable[[Any], Any] | None = None,
+    ) -> Self:
+        """Emit, for each item, the result of all items up to it; the arguments are those of ``aggregate``.
+
+        Example:
+            >>> from jetbridge import Pipeline, StreamSource, aggregations
+            >>> Pipeline.create().read_from(StreamSource("clicks")).rolling_aggregate(aggregations.counting())
+            <StreamStage 'rolling_aggregate'>
+        """
+        operation = operation_of(accumulator, initial, combiner, finisher)
+        return self._then(RollingNode, "rolling_aggregate", key_fn=None, operation=operation)
+
+    def distinct(self, key_fn: Callable[[Any], Any] | None = None) -> Self:
+        """Keep the first item of each key, and emit it at once.
+
+        Args:
+            key_fn: The key of an item; without it the item itself, which must
+                then be of a type that can be a key (see `group_by`).
+
+        Raises:
+            PipelineError: When ``key_fn`` is not callable.
+        """
+        if key_fn is not None:
+            _callable("distinct", "key_fn", key_fn)
+        return self._then(DistinctNode, "distinct", key_fn=key_fn)
+
+    def apply(self, fn: Callable[[Self], Result]) -> Result:
+        """Call a function with this stage, to use a part of a pipeline again.
+
+        Example:
+            >>> from jetbridge import Pipeline
+            >>> def cleaned(stage):
+            ...     return stage.map(str.strip).filter(bool)
+            >>> Pipeline.create().read_from(Pipeline.from_list("words", [" a"])).apply(cleaned)
+            <BatchStage 'filter'>
+
+        Raises:
+            PipelineError: When ``fn`` is not callable, or returns no stage.
+        """
+        from jetbridge.keyed_stages import GroupedStage
+
+        result: Result = _callable("apply", "fn", fn)(self)
+        if not isinstance(result, (Stage, GroupedStage)):
+            raise PipelineError(f"apply: the function must return a stage; got {described(result)}")
+        return result
+
+    def apply_beam(self, ptransform: Any) -> Self:
+        """Run a Beam PTransform on the items.
+
+        On the Direct runner a transform that groups, windows or keeps state
+        makes the whole job one epoch, so its input must fit in memory.
+
+        Args:
+            ptransform: An ``apache_beam.PTransform`` from one PCollection to one.
+
+        Raises:
+            PipelineError: When it is no PTransform.
+        """
+        if not (hasattr(ptransform, "expand") and hasattr(ptransform, "default_label")):
+            raise PipelineError(f"apply_beam must be given an apache_beam.PTransform; got {described(ptransform)}")
+        return self._then(BeamNode, "apply_beam", transform=ptransform)
+
+    def write_to(self, sink: Sink) -> SinkStage:
+        """Send the items to a sink.
+
+        Raises:
+            PipelineError: When it is no sink, or this pipeline already writes to it.
+        """
+        return self._pipeline._write(self, sink)
+
+    def _then(self, kind: Any, name: str, **fields: Any) -> Self:
+        node = self._pipeline._add(kind, name, (self._id,), **fields)
+        return type(self)(self._pipeline, node.id)
+
+
+class BatchStage(GeneralStage):
+    """A stage of a bounded pipeline, whose input ends."""
 
     def aggregate(
         self,
@@ -166,20 +256,6 @@ class BatchStage(Stage):
         operation = operation_of(accumulator, initial, combiner, finisher)
         return self._then(AggregateNode, "aggregate", key_fn=None, operation=operation)
 
-    def distinct(self, key_fn: Callable[[Any], Any] | None = None) -> BatchStage:
-        """Keep the first item of each key, and emit it at once.
-
-        Args:
-            key_fn: The key of an item; without it the item itself, which must
-                then be of a type that can be a key (see `group_by`).
-
-        Raises:
-            PipelineError: When ``key_fn`` is not callable.
-        """
-        if key_fn is not None:
-            _callable("distinct", "key_fn", key_fn)
-        return self._then(DistinctNode, "distinct", key_fn=key_fn)
-
     def sort(self, key_fn: Callable[[Any], Any] | None = None, reverse: bool = False) -> BatchStage:
         """All items in order, at the end of the input; equal keys keep the order of arrival.
 
@@ -194,53 +270,30 @@ class BatchStage(Stage):
             _callable("sort", "key_fn", key_fn)
         return self._then(SortNode, "sort", key_fn=key_fn, reverse=bool(reverse))
 
-    def apply(self, fn: Callable[[BatchStage], Result]) -> Result:
-        """Call a function with this stage, to use a part of a pipeline again.
 
-        Example:
-            >>> from jetbridge import Pipeline
-            >>> def cleaned(stage):
-            ...     return stage.map(str.strip).filter(bool)
-            >>> Pipeline.create().read_from(Pipeline.from_list("words", [" a"])).apply(cleaned)
-            <BatchStage 'filter'>
+class StreamStage(GeneralStage):
+    """A stage of an unbounded pipeline: what needs the end of the input is refused."""
+
+    def aggregate(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not on a stream: there is no end at which to emit the result.
 
         Raises:
-            PipelineError: When ``fn`` is not callable, or returns no stage.
+            PipelineError: Always, with the way out.
         """
-        from jetbridge.keyed_stages import GroupedStage
+        raise endless("aggregate", "use rolling_aggregate(...) for a result after each item")
 
-        result: Result = _callable("apply", "fn", fn)(self)
-        if not isinstance(result, (Stage, GroupedStage)):
-            raise PipelineError(f"apply: the function must return a stage; got {described(result)}")
-        return result
-
-    def apply_beam(self, ptransform: Any) -> BatchStage:
-        """Run a Beam PTransform on the items.
-
-        On the Direct runner a transform that groups, windows or keeps state
-        makes the whole job one epoch, so its input must fit in memory.
-
-        Args:
-            ptransform: An ``apache_beam.PTransform`` from one PCollection to one.
+    def sort(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not on a stream: the least item may still come.
 
         Raises:
-            PipelineError: When it is no PTransform.
+            PipelineError: Always, with the way out.
         """
-        if not (hasattr(ptransform, "expand") and hasattr(ptransform, "default_label")):
-            raise PipelineError(f"apply_beam must be given an apache_beam.PTransform; got {described(ptransform)}")
-        return self._then(BeamNode, "apply_beam", transform=ptransform)
+        raise endless("sort", "sort in a batch pipeline over what this one writes")
 
-    def write_to(self, sink: Sink) -> SinkStage:
-        """Send the items to a sink.
 
-        Raises:
-            PipelineError: When it is no sink, or this pipeline already writes to it.
-        """
-        return self._pipeline._write(self, sink)
-
-    def _then(self, kind: Any, name: str, **fields: Any) -> BatchStage:
-        node = self._pipeline._add(kind, name, (self._id,), **fields)
-        return BatchStage(self._pipeline, node.id)
+def endless(operator: str, way_out: str) -> PipelineError:
+    """The error for an operator that a stream cannot have."""
+    return PipelineError(f"{operator} needs the end of its input, and a stream has none: {way_out}")
 
 
 def operation_of(

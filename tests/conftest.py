@@ -82,8 +82,7 @@ def _no_process_is_left():
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     yield
     left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
-    gone, alive = psutil.wait_procs(left, timeout=10)
-    del gone
+    _, alive = psutil.wait_procs(left, timeout=30)
     described = [f"{child.pid}: {' '.join(child.cmdline())}" for child in alive if child.is_running()]
     for child in alive:
         child.kill()

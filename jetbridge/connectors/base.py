@@ -73,6 +73,13 @@ class Source(abc.ABC):
             SourceError: When it is clear already that nothing can be read.
         """
 
+    def submitted(self, home: str) -> None:
+        """Called in the client at each submit, for what is to be fixed then, such as "from now on".
+
+        Args:
+            home: The data folder's path.
+        """
+
     def open(self, context: ConnectorContext) -> None:
         """Called once in each process before anything is read there."""
         self.context = context
@@ -106,6 +113,14 @@ class Source(abc.ABC):
 
     def position(self, partition: str, offset: Offset) -> int | None:
         """How much of ``size`` lies before an offset."""
+        return None
+
+    def at_end(self, partition: str) -> Offset | None:
+        """The offset behind the last item, if a later start may find more there; None if an end is an end."""
+        return None
+
+    def newest(self, partition: str) -> int | None:
+        """For a stream: the position that the next item will have, in units of `position`, to tell the lag."""
         return None
 
     def close(self) -> None:
@@ -148,6 +163,8 @@ class ConnectorContext:
         run: The id of this run: new at each fresh start, kept by resume and recovery.
         stage: The name of the source or sink stage.
         home: The data folder's path, for connectors of the embedded store.
+        unbounded: Whether the job is a stream: it will not complete, so what a
+            sink stages must become visible on the way.
     """
 
     job_id: str
@@ -155,6 +172,7 @@ class ConnectorContext:
     run: str
     stage: str
     home: str
+    unbounded: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,6 +210,12 @@ class Sink(abc.ABC):
     """
 
     kind: ClassVar[str] = "sink"
+    staged: ClassVar[bool] = False
+    """True for a sink that can cut back what it has written: see `position`. Its chunks are written before the
+    commit, so that they need not be kept a second time; those of other sinks are written after it."""
+
+    volatile: ClassVar[bool] = False
+    """True for a sink whose chunks are not worth keeping until they are known to be written, such as a log."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -207,6 +231,14 @@ class Sink(abc.ABC):
         Raises:
             SinkError: When it is clear already that nothing can be written.
         """
+
+    def check_stream(self) -> None:
+        """Called instead of ``check`` when the job is a stream.
+
+        Raises:
+            SinkError: As ``check`` does.
+        """
+        self.check()
 
     def prepare(self, items: list[Any]) -> bytes:
         """Turn items into the bytes of a chunk.
@@ -227,11 +259,51 @@ class Sink(abc.ABC):
     def flush(self) -> None:
         """Make what was written durable: called after the chunks of each commit."""
 
+    def position(self) -> Any:
+        """For a staged sink: make what was written durable, and say how much that is, as a plain value.
+
+        The commit keeps it. What is written later is cut off by `reopen` when
+        that commit turns out to be the last one.
+        """
+        return None
+
+    def due(self) -> bool:
+        """For a staged sink of a stream: whether something waits to become visible.
+
+        True asks for a commit soon, even when no items come, and for one that is
+        durable: what `committed` lets others see must not be lost again.
+        """
+        return False
+
+    def committed(self, position: Any) -> None:
+        """For a staged sink: a commit holds what was written, and a stream's sink makes it visible now.
+
+        Args:
+            position: What `position` returned before the commit; None in a job that keeps no positions.
+        """
+
+    def reopen(self, context: ConnectorContext, position: Any) -> None:
+        """For a staged sink, instead of `open`: go on where a run stood.
+
+        Args:
+            context: As for `open`; the run is that of the commit.
+            position: What `position` returned then.
+        """
+        self.open(context)
+
+    def pause(self) -> None:
+        """Called instead of `close` when `reopen` may follow, here or elsewhere: keep what is staged."""
+        self.close()
+
     def complete(self) -> None:
-        """The job has completed: publish what is staged."""
+        """The job has completed: publish what is staged. Called again after a crash right behind it."""
 
     def close(self) -> None:
-        """Called once at the end, also after a failure, when ``complete`` was not called."""
+        """Called once at the end, also after a failure, when ``complete`` was not called.
+
+        A staged sink then drops what it staged; that of a stream first makes visible what was committed. To
+        do so for a run whose process is gone, `reopen` at its position and close.
+        """
 
 
 class BadItem(Exception):

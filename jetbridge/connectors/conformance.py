@@ -22,12 +22,12 @@ import pickle
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jetbridge.connectors.base import BadItem, ConnectorContext, Sink, SinkChunk, Source, SplittableSource
+from jetbridge.connectors.base import BadItem, Sink, Source, SplittableSource
+from jetbridge.connectors.conformance_staged import CONTEXT, check_staged, chunk_of, copied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_CONTEXT = ConnectorContext(job_id="conformance", job_name="conformance", run="run-1", stage="stage", home=".")
 _LIMITS = (1, 7, 1000)
 _MOST_READS = 100_000
 _MOST_REPLAYS = 50  # offsets from which everything is read again; more are sampled evenly
@@ -61,7 +61,7 @@ def check_source(factory: Callable[[], Source], expected: Sequence[Any] | None =
     assert source.name, "a source needs a name"
     assert isinstance(source.name, str), f"a source's name must be a str; got {source.name!r}"
     source.check()
-    with _opened(_copy(source)) as first, _opened(factory()) as second:
+    with _opened(copied(source)) as first, _opened(factory()) as second:
         partitions = list(first.partitions())
         assert len(set(partitions)) == len(partitions), f"partitions must differ; got {partitions}"
         assert all(isinstance(partition, str) for partition in partitions), f"partitions are str; got {partitions}"
@@ -77,7 +77,7 @@ def check_source(factory: Callable[[], Source], expected: Sequence[Any] | None =
                     _check_ranges(first, second, partition, limit, items)
         if expected is not None:
             assert everything == list(expected), f"read {everything!r:.300}, expected {list(expected)!r:.300}"
-        reopened = _copy(first)  # an open source may be sent to another process
+        reopened = copied(first)  # an open source may be sent to another process
     with _opened(reopened):
         assert list(reopened.partitions()) == partitions, "a source must work again after close and open"
         if partitions:
@@ -93,6 +93,8 @@ def check_sink(
     empty: Sequence[Any] = (),
 ) -> None:
     """Check that a sink keeps the promises of `Sink`.
+
+    A staged sink is also crashed, and opened again at its position in another process.
 
     >>> from jetbridge.connectors import Sink
     >>> class Collector(Sink):
@@ -129,10 +131,13 @@ def check_sink(
     order = [got.index(item) for item in items[half:]] if _distinct(items) else []
     assert order == sorted(order), f"the order of a shard must be kept; wrote {items[half:]!r:.300}, read {got!r:.300}"
 
-    failed = _copy(factory())  # what a failed job leaves is the sink's affair, but close must work, also twice
+    if factory().staged:
+        check_staged(factory, read_back, items)
+
+    failed = copied(factory())  # what a failed job leaves is the sink's affair, but close must work, also twice
     failed.check()
-    failed.open(_CONTEXT)
-    failed.write(_chunk(failed, "0", 0, items))
+    failed.open(CONTEXT)
+    failed.write(chunk_of(failed, "0", 0, items))
     failed.close()
     failed.close()
 
@@ -218,7 +223,7 @@ def _check_prepare(sink: Any, items: list[Any], bad_item: Any) -> None:
     assert items == before, "prepare must not change the items"
     sink.prepare(items[:1])
     assert sink.prepare(items) == payload, "prepare must be pure: the same items gave other bytes"
-    assert _copy(sink).prepare(items) == payload, "prepare must be pure: a copy of the sink gave other bytes"
+    assert copied(sink).prepare(items) == payload, "prepare must be pure: a copy of the sink gave other bytes"
     if bad_item is not None:
         refused = _refusal(sink, [items[0], bad_item])
         assert refused is not None, f"prepare must raise BadItem for {bad_item!r}"
@@ -236,31 +241,15 @@ def _refusal(sink: Any, items: list[Any]) -> BadItem | None:
 
 def _written(sink: Any, writes: list[tuple[str, list[Any]]]) -> Any:
     sink.check()
-    with _opened(_copy(sink)) as target:
+    with _opened(copied(sink)) as target:
         sequences: dict[str, int] = {}
         for shard, items in writes:
             sequence = sequences.get(shard, 0)
             sequences[shard] = sequence + 1
-            target.write(_chunk(sink, shard, sequence, items))  # prepared by another copy than the one that writes
+            target.write(chunk_of(sink, shard, sequence, items))  # prepared by another copy than the one that writes
             target.flush()
         target.complete()
     return target
-
-
-def _chunk(sink: Any, shard: str, sequence: int, items: list[Any]) -> SinkChunk:
-    return SinkChunk(_CONTEXT.run, _CONTEXT.stage, shard, sequence, len(items), sink.prepare(items))
-
-
-def _copy(connector: Connector) -> Connector:
-    import cloudpickle  # as the pipeline travels: also classes of a script or a test
-
-    try:
-        copied: Connector = pickle.loads(cloudpickle.dumps(connector))
-    except Exception as cause:
-        raise AssertionError(
-            f"{connector.name} must survive pickling; put what does not into open(): {cause}"
-        ) from cause
-    return copied
 
 
 def _copy_of(value: Any) -> Any:
@@ -269,7 +258,7 @@ def _copy_of(value: Any) -> Any:
 
 @contextmanager
 def _opened(connector: Connector) -> Iterator[Connector]:
-    connector.open(_CONTEXT)
+    connector.open(CONTEXT)
     try:
         yield connector
     finally:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
+STREAM_ITEMS = 4096
 _LOGGER = logging.getLogger("jetbridge")
 
 
@@ -118,13 +119,18 @@ class MapSource(Source):
         self._db.close()
 
 
-class StreamSource(Source):
-    """A source of a stored stream's items, which never ends.
+class StreamSource(SplittableSource):
+    """A source of a stored stream's items, which never ends. Offsets are sequence numbers.
+
+    Example:
+        >>> from jetbridge import StreamSource
+        >>> StreamSource("events", initial_position="latest").name
+        'events'
 
     Args:
         name: The stream's name.
         initial_position: ``"earliest"`` for all that is stored, ``"latest"``
-            for what is published from now on.
+            for what is published from the submit on.
 
     Raises:
         PipelineError: For another position.
@@ -140,6 +146,16 @@ class StreamSource(Source):
                 f"stream '{name}': initial_position must be 'earliest' or 'latest'; got {initial_position!r}"
             )
         self.initial_position = initial_position
+        self._latest: int | None = None
+
+    def submitted(self, home: str) -> None:
+        """Fix what ``"latest"`` means."""
+        if self.initial_position == "latest":
+            db = Database.open(Path(home))
+            try:
+                self._latest = streams.tail(db.reader(), self.name)
+            finally:
+                db.close()
 
     def open(self, context: ConnectorContext) -> None:
         """Open the data folder."""
@@ -152,12 +168,31 @@ class StreamSource(Source):
 
     def start(self, partition: str) -> int:
         """The first sequence number to read."""
-        return 0 if self.initial_position == "earliest" else streams.tail(self._db.reader(), self.name)
+        if self.initial_position == "earliest":
+            return 0
+        return streams.tail(self._db.reader(), self.name) if self._latest is None else self._latest
 
-    def read(self, partition: str, offset: int, limit: int) -> tuple[list[Any], int]:
-        """Items from a sequence number on."""
-        items, following = streams.read(self._db.reader(), self.name, offset, limit)
-        return items, following
+    def split(self, partition: str, offset: int, limit: int) -> int:
+        """A number ``limit`` items on, as far as there are any; ``offset`` itself when there is nothing new."""
+        return max(offset, min(offset + limit, streams.tail(self._db.reader(), self.name)))
+
+    def read_range(self, partition: str, start: int, end: int | None) -> Iterator[list[Any]]:
+        """The items between two numbers."""
+        at = start
+        while end is None or at < end:
+            items, following = streams.read(self._db.reader(), self.name, at, STREAM_ITEMS if end is None else end - at)
+            if not items:
+                return
+            at = following
+            yield items
+
+    def position(self, partition: str, offset: int) -> int:
+        """The number itself."""
+        return offset
+
+    def newest(self, partition: str) -> int:
+        """The number that the next item will have."""
+        return streams.tail(self._db.reader(), self.name)
 
     def close(self) -> None:
         """Close the data folder."""

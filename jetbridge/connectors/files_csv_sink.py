@@ -10,7 +10,7 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jetbridge.connectors.base import BadItem, ConnectorContext, SinkChunk
+from jetbridge.connectors.base import BadItem
 from jetbridge.connectors.files_csv import NULLS
 from jetbridge.connectors.files_rows import columns_of, difference, transposed
 from jetbridge.connectors.files_sink import FileSink
@@ -28,6 +28,7 @@ class CsvSink(FileSink):
     """Rows under a header; None is an empty field and empty text is ``""``."""
 
     kind: ClassVar[str] = "csv"
+    extension: ClassVar[str] = ".csv"
 
     def __init__(
         self,
@@ -59,23 +60,25 @@ class CsvSink(FileSink):
         """The rows without a header."""
         return self._rows(items, columns_of(items, self.user))
 
-    def open(self, context: ConnectorContext) -> None:
-        """Make the staged file."""
-        super().open(context)
-        self._columns = None
+    def state(self) -> dict[str, Any]:
+        """The columns of the first row."""
+        return {"columns": self._columns}
 
-    def write(self, chunk: SinkChunk) -> None:
-        """Append the rows; the first chunk's columns become the header."""
-        if not chunk.payload:
-            return
-        start = _LENGTH + int.from_bytes(chunk.payload[:_LENGTH], "big")
-        columns: list[str] = json.loads(chunk.payload[_LENGTH:start])
-        body = chunk.payload[start:]
+    def restore(self, state: dict[str, Any]) -> None:
+        """Know the columns again."""
+        self._columns = state.get("columns")
+
+    def add(self, payload: bytes) -> None:
+        """Append the rows; the first chunk's columns become the header of each file."""
+        start = _LENGTH + int.from_bytes(payload[:_LENGTH], "big")
+        columns: list[str] = json.loads(payload[_LENGTH:start])
+        body = payload[start:]
         if self._columns is None:
             self._columns = columns
-            self.append(self.compress(self._line(columns)))
         if columns != self._columns:
             body = self._reordered(columns, body)
+        if not self.length:
+            self.append(self.compress(self._line(self._columns)))
         self.append(body)
 
     def _reordered(self, columns: list[str], body: bytes) -> bytes:
@@ -83,7 +86,7 @@ class CsvSink(FileSink):
         assert self._columns is not None
         rows = [dict(zip(columns, row, strict=True)) for row in self._fields(self.decompress(body).decode())]
         if set(columns) != set(self._columns):
-            raise SinkError(f"{self._what()}: {difference(self._columns, columns)}: the row {rows[0]}")
+            raise SinkError(f"{self.what()}: {difference(self._columns, columns)}: the row {rows[0]}")
         lines = (self.delimiter.join(row[column] for column in self._columns) for row in rows)
         return self.compress("".join(f"{line}\n" for line in lines).encode())
 

@@ -61,6 +61,7 @@ class JsonLinesSink(FileSink):
     """Each item as JSON on a line of its own; NaN and infinities are written as Python writes and reads them."""
 
     kind: ClassVar[str] = "json_lines"
+    extension: ClassVar[str] = ".jsonl"
 
     def format(self, items: list[Any]) -> bytes:
         """The lines in UTF-8."""

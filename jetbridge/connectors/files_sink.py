@@ -1,28 +1,30 @@
-"""What all file sinks share: one file that appears whole, or not at all.
+"""What all file sinks share: formatting beside the user's functions, and what the formats must know between chunks.
 
-What is written goes to a hidden file next to the target, so that the last step
-is a rename within one file system: a reader sees no file or a complete one.
+A batch job's rows become one file, those of a stream a directory of parts; see
+`jetbridge.connectors.files_whole` and `jetbridge.connectors.files_parts`.
 """
 
 from __future__ import annotations
 
 import abc
 import bz2
-import glob
 import gzip
 import lzma
 import os
-import zlib
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from jetbridge.connectors.base import ConnectorContext, Sink, SinkChunk
 from jetbridge.connectors.files import absolute
 from jetbridge.connectors.files_bytes import compression
+from jetbridge.connectors.files_parts import Parts
+from jetbridge.connectors.files_whole import WholeFile
 from jetbridge.errors import JetbridgeError, PipelineError, SinkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from jetbridge.connectors.files_staging import Output, StagedFile
 
 _COMPRESSORS: dict[str | None, Callable[[bytes], bytes]] = {
     None: lambda data: data,
@@ -40,12 +42,16 @@ _DECOMPRESSORS: dict[str | None, Callable[[bytes], bytes]] = {
 
 
 class FileSink(Sink):
-    """A file at a path, staged beside it and renamed when the job completes.
+    """A file at a path, staged beside it and renamed when the job completes; in a stream a directory of parts.
 
     An existing file is refused in ``check`` and again in ``complete``, unless it
     may be overwritten; then it is replaced at once by the whole new one. Missing
     directories are made. When the job fails, the staged file is removed.
     """
+
+    staged: ClassVar[bool] = True
+    extension: ClassVar[str]
+    """That of a stream's parts when the path has none."""
 
     def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False, name: str | None = None) -> None:
         self.user = f"sinks.{self.kind}"
@@ -53,7 +59,10 @@ class FileSink(Sink):
         if "://" in self.path:
             raise PipelineError(f"{self.user} writes local files only; got {self.path!r}: write a file and upload it")
         if os.fspath(path).endswith(("/", os.sep)):
-            raise PipelineError(f"{self.user} writes one file; got a directory: {os.fspath(path)!r}")
+            raise PipelineError(
+                f"{self.user} writes one file; got a directory: {os.fspath(path)!r} "
+                f"(a stream writes a directory: name it without the {os.sep} at its end)"
+            )
         if compression(self.path) not in self.compressions():
             raise PipelineError(
                 f"{self.user} cannot write {os.path.splitext(self.path)[1]} files; got {self.path!r}: "
@@ -61,9 +70,12 @@ class FileSink(Sink):
             )
         self.overwrite = overwrite
         super().__init__(name if name is not None else os.path.basename(self.path))
-        self._file: IO[bytes] | None = None
-        self._staged: str | None = None
-        self._written = False
+        self._output: Output | None = None
+
+    @property
+    def identity(self) -> str:
+        """Two sinks must not write to one path."""
+        return f"file:{self.path}"
 
     def compressions(self) -> set[str | None]:
         """The compressions that the sink can write."""
@@ -87,117 +99,148 @@ class FileSink(Sink):
 
     def check(self) -> None:
         """Refuse an existing file and a place where nothing can be written."""
-        self._refuse_existing()
-        folder = os.path.dirname(self.path)
-        while not os.path.lexists(folder):
-            folder = os.path.dirname(folder)
-        if not os.path.isdir(folder):
-            raise SinkError(f"{self._what()}: {folder} is not a directory")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise SinkError(f"{self._what()}: no permission to write in the directory {folder}")
+        self.refuse_existing()
+        self._check_folder(os.path.dirname(self.path))
+
+    def check_stream(self) -> None:
+        """Refuse a place where no directory of parts can be; one that exists gets more parts."""
+        self._check_folder(self.path)
 
     def prepare(self, items: list[Any]) -> bytes:
         """Format and compress."""
         return self.compress(self.format(items)) if items else b""
 
     def open(self, context: ConnectorContext) -> None:
-        """Make the staged file."""
+        """Begin a fresh run; what earlier runs of this stage of the job left staged is removed."""
         super().open(context)
+        self.restore({})
         with self._writing():
-            self._refuse_existing()
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            prefix = (
-                f".{os.path.basename(self.path)[:80]}.{zlib.crc32(f'{context.job_id} {context.stage}'.encode()):08x}"
+            output = self._new_output(context)
+            output.open()
+        self._output = output
+
+    def reopen(self, context: ConnectorContext, position: Any) -> None:
+        """Cut what is staged back to a commit.
+
+        Raises:
+            SinkError: When the staged file is gone or too short; nothing is removed then.
+        """
+        super().open(context)
+        if ("number" in position) != context.unbounded:
+            raise SinkError(
+                f"{self.what()} cannot go on: the job was a {'batch job' if context.unbounded else 'stream'} "
+                f"at its last commit and is none now: submit it anew, under another name"
             )
-            # a killed worker leaves its staged file behind; only the same stage of the same job may remove it
-            for orphan in glob.glob(os.path.join(glob.escape(os.path.dirname(self.path)), f"{glob.escape(prefix)}.*")):
-                os.remove(orphan)
-            self._staged = os.path.join(os.path.dirname(self.path), f"{prefix}.{context.run}.staged")
-            self._file = open(self._staged, "wb", buffering=1 << 20)  # noqa: SIM115 - closed in close()
-            self._written = False
+        self.restore(position)
+        with self._writing():
+            output = self._new_output(context)
+            output.reopen(position)
+        self._output = output
 
     def write(self, chunk: SinkChunk) -> None:
-        """Append a chunk to the staged file."""
+        """Append a chunk to what is staged."""
         if chunk.payload:
-            self.append(chunk.payload)
+            with self._writing():
+                self._opened().begin()
+                self.add(chunk.payload)
+
+    def add(self, payload: bytes) -> None:
+        """Append what ``prepare`` made of some items."""
+        self.append(payload)
 
     def append(self, data: bytes) -> None:
         """Append bytes to the staged file."""
-        with self._writing():
-            self._opened().write(data)
-            self._written = True
+        self._opened().append(data)
+
+    @property
+    def length(self) -> int:
+        """The bytes of the staged file so far."""
+        return self._opened().length
+
+    def state(self) -> dict[str, Any]:
+        """What the format must know of earlier chunks, as plain values."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take on what ``state`` gave; an empty dict at a fresh start."""
+
+    def make(self, staged: StagedFile) -> str:
+        """Make a staged file ready to be published, durably, and close it.
+
+        Returns:
+            The path of what will be published: the file itself, or another that was made of it.
+        """
+        if not staged.length:  # an empty compressed file still is one
+            staged.append(self.compress(b""))
+        staged.sync()
+        staged.close()
+        return staged.path
 
     def flush(self) -> None:
-        """Make the staged file durable."""
+        """Make what is staged durable."""
         with self._writing():
-            file = self._opened()
-            file.flush()
-            os.fsync(file.fileno())
+            self._opened().sync()
+
+    def position(self) -> dict[str, Any]:
+        """The length of what is staged, made durable, and the format's state."""
+        with self._writing():
+            return {**self.state(), **self._opened().position()}
+
+    def due(self) -> bool:
+        """Whether a part of a stream is finished, or old enough to be."""
+        return self._opened().due()
+
+    def committed(self, position: Any) -> None:
+        """Let the parts of a stream appear that are finished."""
+        with self._writing():
+            self._opened().committed(position)
+
+    def pause(self) -> None:
+        """Close the staged file and keep it."""
+        output, self._output = self._output, None
+        if output is not None:
+            output.pause()
 
     def complete(self) -> None:
         """Let the file appear under its name, durably."""
         with self._writing():
-            self.finish()
-            self.flush()
-            self._opened().close()
-            self._file = None
-            assert self._staged is not None
-            self._publish(self._staged)
-            self._staged = None
-
-    def finish(self) -> None:
-        """The last bytes, before the file is published; an empty compressed file still is one."""
-        if not self._written:
-            self.append(self.compress(b""))
+            self._opened().complete()
 
     def close(self) -> None:
-        """Remove what was staged, unless it has been published."""
-        file, self._file = self._file, None
-        staged, self._staged = self._staged, None
-        try:
-            if file is not None:
-                file.close()  # writes what is buffered, which a full disk refuses
-        except OSError:
-            pass
-        finally:
-            if staged is not None and os.path.lexists(staged):
-                os.remove(staged)
+        """Remove what was staged; the committed rows of a stream appear first."""
+        output, self._output = self._output, None
+        if output is not None:
+            output.close()
+
+    def refuse_existing(self) -> None:
+        """Raise a SinkError when the path is taken and may not be overwritten."""
+        if os.path.isdir(self.path):
+            raise SinkError(f"{self.what()} is a directory; name a file in it")
+        if not self.overwrite and os.path.lexists(self.path):
+            raise SinkError(f"{self.what()} exists already; pass overwrite=True, remove it or write elsewhere")
+
+    def what(self) -> str:
+        """The sink in messages."""
+        return f"{self.user}({self.path!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None, "_staged": None}
+        return {**self.__dict__, "_output": None}
 
-    def _opened(self) -> IO[bytes]:
-        if self._file is None:
-            raise SinkError(f"{self._what()} is not open")
-        return self._file
+    def _new_output(self, context: ConnectorContext) -> Output:
+        return Parts(self, context) if context.unbounded else WholeFile(self, context)
 
-    def _publish(self, staged: str) -> None:
-        if self.overwrite:
-            os.replace(staged, self.path)
-        else:
-            try:
-                os.link(staged, self.path)  # unlike a rename, this fails when the name was taken in the meantime
-                os.remove(staged)
-            except FileExistsError:
-                self._refuse_existing()
-                raise
-            except OSError:  # a file system without hard links
-                self._refuse_existing()
-                os.rename(staged, self.path)
-        folder = os.open(os.path.dirname(self.path), os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    def _opened(self) -> Output:
+        if self._output is None:
+            raise SinkError(f"{self.what()} is not open")
+        return self._output
 
-    def _refuse_existing(self) -> None:
-        if os.path.isdir(self.path):
-            raise SinkError(f"{self._what()} is a directory; name a file in it")
-        if not self.overwrite and os.path.lexists(self.path):
-            raise SinkError(f"{self._what()} exists already; pass overwrite=True, remove it or write elsewhere")
-
-    def _what(self) -> str:
-        return f"{self.user}({self.path!r})"
+    def _check_folder(self, folder: str) -> None:
+        while not os.path.lexists(folder):
+            folder = os.path.dirname(folder)
+        if not os.path.isdir(folder):
+            raise SinkError(f"{self.what()}: {folder} is not a directory")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise SinkError(f"{self.what()}: no permission to write in the directory {folder}")
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -206,4 +249,4 @@ class FileSink(Sink):
         except JetbridgeError:
             raise
         except OSError as cause:
-            raise SinkError(f"{self._what()} cannot be written: {cause.strerror or cause}") from cause
+            raise SinkError(f"{self.what()} cannot be written: {cause.strerror or cause}") from cause

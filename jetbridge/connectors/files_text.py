@@ -31,6 +31,7 @@ class TextSink(FileSink):
     r"""Each item a line; an item that holds ``\n`` becomes several."""
 
     kind: ClassVar[str] = "text"
+    extension: ClassVar[str] = ".txt"
 
     def format(self, items: list[Any]) -> bytes:
         """The lines in UTF-8."""

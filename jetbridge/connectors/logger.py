@@ -16,6 +16,7 @@ class LoggerSink(Sink):
     """
 
     kind: ClassVar[str] = "logger"
+    volatile: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__("logger")

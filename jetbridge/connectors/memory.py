@@ -56,6 +56,10 @@ class ItemsSource(SplittableSource):
         for at in range(start or 0, stop, CHUNK_ITEMS):
             yield self.items[at : min(at + CHUNK_ITEMS, stop)]
 
+    def at_end(self, partition: str) -> int:
+        """The number of items: a snapshot may be started with a longer list."""
+        return len(self.items)
+
     def size(self, partition: str) -> int:
         """The number of items."""
         return len(self.items)

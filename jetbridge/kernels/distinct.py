@@ -59,9 +59,12 @@ class DistinctKernel(KeyedKernel):
         keys, items, odd = decode(payload)
         keys = restored(keys, odd)
         fresh = []
+        new: list[Any] = []
+        self.last = new
         for key, item in zip(keys, items, strict=True):
             if key not in state:
                 state[key] = None
+                new.append(key)
                 fresh.append(item)
         for start in range(0, len(fresh), CHUNK_ITEMS):
             yield fresh[start : start + CHUNK_ITEMS]

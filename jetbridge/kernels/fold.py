@@ -139,9 +139,9 @@ class BulkSplitter(GroupSplitter):
 class WholeSplitter(Splitter):
     """For one accumulator: sends shard 0 a partial result, or the items when nothing may be combined."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, *, combining: bool) -> None:
         self.folder = folder
-        self.combining = folder.operation.combine is not None
+        self.combining = combining
         self.items: list[Any] = []
         self.empty = True
         self.acc: Any = None
@@ -179,7 +179,7 @@ class FoldKernel(KeyedKernel):
     def splitter(self, shards: int) -> Splitter:
         """A splitter that reduces as far as the operation allows."""
         if self.key_fn is None:
-            return WholeSplitter(self.folder)
+            return WholeSplitter(self.folder, combining=self.combining)
         keys = Keys(self.kind, self.name, self.key_fn, shards)
         if not self.combining:
             return GroupSplitter(keys)
@@ -192,7 +192,7 @@ class FoldKernel(KeyedKernel):
     def process(self, state: State, payload: bytes) -> Iterator[list[Any]]:
         """Fold a payload into the state."""
         keys, values, odd = decode(payload)
-        keys = restored(keys, odd)
+        keys = self.last = restored(keys, odd)
         combine = self.folder.operation.combine
         if combine is not None:
             try:

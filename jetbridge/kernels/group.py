@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jetbridge.kernels.failure import at_hand, item_error
 from jetbridge.kernels.keyed import KeyedKernel, Keys, Splitter, State, decode, encode, is_odd, restored
-from jetbridge.kernels.keys import canonical
+from jetbridge.kernels.keys import KeyTypeError, canonical, shard_of
 from jetbridge.kernels.stateless import CHUNK_ITEMS
 
 if TYPE_CHECKING:
@@ -21,30 +22,29 @@ class GroupSplitter(Splitter):
 
     def _reset(self) -> None:
         self.size = 0
-        self.groups: dict[Any, list[Any]] = {}
+        self.groups = _Groups(self._new)
         self.by_shard: dict[int, tuple[list[Any], list[list[Any]]]] = {}
         self.odd: set[int] = set()
 
     def add(self, chunk: list[Any]) -> None:
         """Group a chunk's items by key."""
-        get = self.groups.get
-        pairs = zip(self.keys.of(chunk), chunk, strict=True)
-        for key, item in pairs:
-            try:
-                group = get(key)
-            except TypeError as error:
-                raise self.keys.unhashable(item, key, error) from error
-            if group is None:
-                group = self._new(key, item)
-            group.append(item)
+        groups, keys, items = self.groups, self.keys.of(chunk), iter(chunk)
+        key: Any = None
+        try:
+            for key, item in zip(keys, items, strict=True):
+                groups[key].append(item)
+        except KeyTypeError as error:
+            raise item_error(self.keys.kind, self.keys.name, at_hand(chunk, items), error) from error
+        except TypeError as error:
+            raise self.keys.unhashable(at_hand(chunk, items), key, error) from error
         self.size += len(chunk)
 
-    def _new(self, key: Any, item: Any) -> list[Any]:
+    def _new(self, key: Any) -> list[Any]:
         # Every NaN comes here, since no two are equal; the group is found by their representative.
         key = canonical(key)
-        group = self.groups.get(key)
+        group = dict.get(self.groups, key)
         if group is None:
-            shard = self.keys.shard(key, item)
+            shard = shard_of(key, self.keys.shards)
             group = self.groups[key] = []
             keys, groups = self.by_shard.setdefault(shard, ([], []))
             keys.append(key)
@@ -61,10 +61,22 @@ class GroupSplitter(Splitter):
             yield shard, encode((keys, groups, shard in odd))
 
 
+class _Groups(dict[Any, list[Any]]):
+    """The group of each key; asking for a new one makes it."""
+
+    def __init__(self, make: Callable[[Any], list[Any]]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: Any) -> list[Any]:
+        return self._make(key)
+
+
 class GroupKernel(KeyedKernel):
     """Keeps all items of each key and emits ``(key, [items])`` at the end."""
 
     kind = "group_by"
+    appends = True
 
     def __init__(self, name: str, key_fn: Callable[[Any], Any] | None) -> None:
         super().__init__(name)
@@ -77,12 +89,18 @@ class GroupKernel(KeyedKernel):
     def process(self, state: State, payload: bytes) -> Iterator[list[Any]]:
         """Add the items to their groups."""
         keys, groups, odd = decode(payload)
-        for key, group in zip(restored(keys, odd), groups, strict=True):
-            if key in state:
-                state[key].extend(group)
-            else:
-                state[key] = group
+        self.last = keys, groups
+        self.add(state, restored(keys, odd), groups)
         return iter(())
+
+    def add(self, state: State, keys: Any, values: Any) -> None:
+        """Add groups of items to those that are there."""
+        for key, group in zip(keys, values, strict=True):
+            if key in state or (key := canonical(key)) in state:
+                state[key] += group
+            else:
+                # A copy: what was added may still be written to the journal.
+                state[key] = list(group)
 
     def on_end(self, state: State) -> Iterator[list[Any]]:
         """Emit the groups, so many at a time that a chunk holds about `CHUNK_ITEMS` items."""

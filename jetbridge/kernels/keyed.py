@@ -52,12 +52,18 @@ class KeyedKernel(abc.ABC):
         single: Whether all items go to shard 0.
         ends: Whether the end of the input makes it emit.
         always: Whether shard 0 emits at the end also if nothing reached it.
+        appends: Whether state only grows at its end, so that what a payload
+            adds can be kept as it is; else state is values by key.
+        last: After `process`: what it added (``(keys, values)``) for a kernel
+            that appends, else the keys whose values it changed.
     """
 
     kind: str
     single: bool = False
     ends: bool = True
     always: bool = False
+    appends: bool = False
+    last: Any = ()
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -73,6 +79,22 @@ class KeyedKernel(abc.ABC):
     def on_end(self, state: State) -> Iterator[list[Any]]:
         """The end of input: yield what is left in chunks, and remove from the state what was yielded."""
         return iter(())
+
+    def add(self, state: State, keys: Any, values: Any) -> None:
+        """Put stored entries back into a state, in the order in which they were stored."""
+        for key, value in zip(keys, values, strict=True):
+            state[canonical(key)] = value
+
+    def entries(self, state: State) -> tuple[Any, Any]:
+        """All of a state as ``(keys, values)`` for `add`."""
+        return list(state), list(state.values())
+
+    def progress(self, state: State) -> Any:
+        """How far `on_end` is, where that is no matter of what is left in the state; else None."""
+        return None
+
+    def go_on(self, state: State, progress: Any) -> None:
+        """Make `on_end` go on at a progress."""
 
 
 def encode(content: Any) -> bytes:

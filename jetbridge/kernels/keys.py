@@ -89,7 +89,9 @@ def key_bytes(key: Any) -> bytes:
         return b"u" + key.bytes
     if isinstance(key, enum.Enum):
         kind = type(key)
-        return f"e{kind.__module__}.{kind.__qualname__}.{key.name}".encode()
+        # Before Python 3.11 a combination of flags has no name.
+        own = f"={key.value!r}" if key.name is None else key.name
+        return f"e{kind.__module__}.{kind.__qualname__}.{own}".encode()
     raise KeyTypeError(f"a key must be one of {KEY_TYPES}; got {_short(key)} ({type(key).__name__})")
 
 

@@ -65,6 +65,7 @@ class SortKernel(KeyedKernel):
 
     kind = "sort"
     single = True
+    appends = True
 
     def __init__(self, name: str, key_fn: Callable[[Any], Any] | None, reverse: bool) -> None:
         super().__init__(name)
@@ -77,20 +78,35 @@ class SortKernel(KeyedKernel):
 
     def process(self, state: State, payload: bytes) -> Iterator[list[Any]]:
         """Keep a run."""
-        keys, items = decode(payload)
-        if "items" in state:
-            state["items"] += items
-            if keys is not None:
-                state["keys"] += keys
-        else:
-            state["keys"], state["items"] = keys, items
+        keys, items = self.last = decode(payload)
+        self.add(state, keys, items)
         return iter(())
+
+    def add(self, state: State, keys: Any, values: Any) -> None:
+        """Keep sorted items behind those that are there."""
+        if "items" not in state:
+            state["keys"], state["items"] = None if keys is None else [], []
+        state["items"] += values
+        if keys is not None:
+            state["keys"] += keys
+
+    def entries(self, state: State) -> tuple[Any, Any]:
+        """All items with their keys."""
+        return state.get("keys"), state.get("items", [])
+
+    def progress(self, state: State) -> Any:
+        """How many items were emitted."""
+        return state.get("at")
+
+    def go_on(self, state: State, progress: Any) -> None:
+        """Leave out what was emitted."""
+        state["at"] = progress
 
     def on_end(self, state: State) -> Iterator[list[Any]]:
         """Emit the items in order."""
         if "items" in state:
             _, state["sorted"] = arranged(self.name, state.pop("keys"), state.pop("items"), self.reverse)
-            state["at"] = 0
+            state.setdefault("at", 0)
         if "sorted" not in state:
             return
         items = state["sorted"]

@@ -9,8 +9,9 @@ from jetbridge.kernels.distinct import DistinctKernel
 from jetbridge.kernels.fold import FoldKernel
 from jetbridge.kernels.group import GroupKernel
 from jetbridge.kernels.order import SortKernel
+from jetbridge.kernels.rolling import RollingKernel
 from jetbridge.kernels.stateless import FilterKernel, FlatMapKernel, MapKernel, PeekKernel
-from jetbridge.plan.keyed import AggregateNode, DistinctNode, GroupNode, KeyedNode, SortNode
+from jetbridge.plan.keyed import AggregateNode, DistinctNode, GroupNode, KeyedNode, RollingNode, SortNode
 from jetbridge.plan.stateless import FilterNode, FlatMapNode, MapNode, MergeNode, PeekNode
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def stateless_kernel(node: Node, logger: str) -> Any:
 def keyed_kernel(node: KeyedNode) -> KeyedKernel:
     """The kernel of a stage with state."""
     match node:
+        case RollingNode():
+            return RollingKernel(node.name, node.key_fn, node.operation)
         case AggregateNode():
             return FoldKernel(node.name, node.key_fn, node.operation)
         case GroupNode():

@@ -73,6 +73,24 @@ class Plan:
         return any(not node.source.bounded for node in self.sources)
 
 
+def upstream(plan: Plan, node: Node) -> str:
+    """The way from the sources to a stage, as text: what tells two stages with default names apart.
+
+    Example:
+        >>> from jetbridge.pipeline import Pipeline
+        >>> pipeline = Pipeline.create()
+        >>> stage = pipeline.read_from(Pipeline.from_list("numbers", [])).map(str).distinct()
+        >>> _ = stage.write_to(Pipeline.to_list("results"))
+        >>> plan = pipeline.plan()
+        >>> upstream(plan, plan.nodes[2])
+        'items numbers > map > distinct'
+    """
+    kind = node.source.kind if isinstance(node, SourceNode) else node.sink.kind if isinstance(node, SinkNode) else None
+    own = node.kind if kind is None else f"{kind} {node.name}"
+    ways = [upstream(plan, plan.node(above)) for above in node.inputs]
+    return own if not ways else f"{' + '.join(ways) if len(ways) == 1 else '(' + ' + '.join(ways) + ')'} > {own}"
+
+
 def named(nodes: Sequence[Node]) -> tuple[Node, ...]:
     """Give the stages without a name of the user's a default one.
 

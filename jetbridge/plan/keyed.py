@@ -43,6 +43,13 @@ class AggregateNode(KeyedNode):
 
 
 @dataclass(frozen=True)
+class RollingNode(AggregateNode):
+    """The running result for each item."""
+
+    kind: ClassVar[str] = "rolling_aggregate"
+
+
+@dataclass(frozen=True)
 class GroupNode(KeyedNode):
     """All items of each key, as ``(key, [items])``."""
 

@@ -152,16 +152,19 @@ class Database:
         # SQLite gives its log and shared memory the mode of the main file.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        tx = self._connection("writer")
-        if self._is_current(tx):
-            return
-        # Two processes must not create or migrate at once, and SQLite does not wait when a journal mode changes.
+        # Two processes must not create or migrate at once, and SQLite does not wait when a journal mode changes. Who
+        # only looks holds the lock too: between two looks at a database that another process makes it seems foreign.
         directory = os.open(self.home, os.O_RDONLY)
         try:
+            fcntl.flock(directory, fcntl.LOCK_SH)
+            tx = self._connection("writer")
+            if self._is_current(tx):
+                return
             fcntl.flock(directory, fcntl.LOCK_EX)
             if not self._is_current(tx):
                 self._migrate(tx)
         finally:
+            fcntl.flock(directory, fcntl.LOCK_UN)  # a child forked meanwhile has the descriptor too
             os.close(directory)
 
     def _is_current(self, tx: sqlite3.Connection) -> bool:

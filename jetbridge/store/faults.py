@@ -47,6 +47,9 @@ def mapped(what: str, folder: str | os.PathLike[str] | None = None) -> Iterator[
         yield
     except sqlite3.Error as error:
         raise translate(error, what, folder) from error
+    except UnicodeDecodeError as error:
+        # A damaged schema: SQLite's message quotes its bytes, and the sqlite3 module cannot read the message.
+        raise _damaged(what, "its text is not UTF-8") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _disk_full(what) from error
@@ -60,10 +63,7 @@ def translate(error: sqlite3.Error, what: str, folder: str | os.PathLike[str] | 
     if any(known in lower for known in _FULL) or ("i/o error" in lower and folder is not None and _no_room(folder)):
         return _disk_full(what)
     if any(known in lower for known in _CORRUPT):
-        return CorruptDataError(
-            f"{what}: the stored data is damaged ({text}); restore the data folder from a copy, "
-            "or remove it to start with an empty one"
-        )
+        return _damaged(what, text)
     if any(known in lower for known in _FOLDER):
         return DataFolderError(f"{what}: {text}; check that the folder is there and that this user may write to it")
     if "locked" in lower or "busy" in lower:
@@ -76,6 +76,13 @@ def translate(error: sqlite3.Error, what: str, folder: str | os.PathLike[str] | 
     if "too big" in lower:
         return StoreError(f"{what}: one stored value may have at most 1 GB ({text}); cut it into several")
     return StoreError(f"{what}: {text}")
+
+
+def _damaged(what: str, reason: str) -> CorruptDataError:
+    return CorruptDataError(
+        f"{what}: the stored data is damaged ({reason}); restore the data folder from a copy, "
+        "or remove it to start with an empty one"
+    )
 
 
 def _disk_full(what: str) -> DiskFullError:

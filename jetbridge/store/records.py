@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from jetbridge.errors import CorruptDataError, SerializationError
 from jetbridge.store import values
 
 TERMINAL = frozenset({"COMPLETED", "FAILED"})
+HISTORY = 16  # changes of the status that a record remembers
 _TAG = "$jetbridge.value"
 
 
@@ -31,9 +32,16 @@ class JobRecord:
         owner: The process that the job belongs to: its pid, when that started, and its token.
         error: Why it failed: type, message, stage, item, traceback.
         cause: Why it is suspended.
+        suspended_by: Who suspended it: "user", "client" (the end of its client), "restart" (in the middle of one) or
+            "failure"; None while it is not suspended, and where nobody said.
         user_cancelled: Whether a user ended it.
         metrics: The metrics as of the last commit.
         commits: How many commits the run has made.
+        unbounded: Whether a source is a stream, so that it never ends by itself.
+        shards: Into how many shards its keys are split, for its whole life; None in records of the first version.
+        ran: Milliseconds that it ran before its last resume.
+        changes: How often its status has changed.
+        history: The last of these changes, each as the new status and whether a user asked for it.
     """
 
     id: str
@@ -47,9 +55,32 @@ class JobRecord:
     owner: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     cause: str | None = None
+    suspended_by: str | None = None
     user_cancelled: bool = False
     metrics: dict[str, Any] | None = None
     commits: int = 0
+    unbounded: bool = False
+    shards: int | None = None
+    ran: int = 0
+    # How it came to be what it is does not make two records different.
+    changes: int = field(default=0, compare=False)
+    history: list[list[Any]] = field(default_factory=list, compare=False)
+
+    def with_status(self, **changes: Any) -> JobRecord:
+        """The record with changed fields, and with the change of the status in its history."""
+        changed = replace(self, **changes)
+        if changed.status == self.status:
+            return changed
+        if changed.status in TERMINAL:
+            changed = replace(changed, cause=None, suspended_by=None)
+        asked = {
+            "NOT_RUNNING": True,
+            # After a snapshot of a suspended job it is what it was.
+            "SUSPENDED": changed.suspended_by in ("user", "restart") and self.status != "SUSPENDED_EXPORTING_SNAPSHOT",
+            "FAILED": changed.user_cancelled,
+        }.get(changed.status, False)
+        history = [*self.history[1 - HISTORY :], [changed.status, asked]]
+        return replace(changed, changes=self.changes + 1, history=history)
 
     @property
     def is_active(self) -> bool:

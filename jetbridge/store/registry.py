@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
 import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.errors import CorruptDataError, JobAlreadyExistsError, JobError, StoreError
+from jetbridge.store import states
 from jetbridge.store.faults import mapped
 from jetbridge.store.records import FIELDS, TERMINAL, JobRecord, from_body, to_body
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from jetbridge.store.database import Database
 
@@ -41,12 +42,15 @@ class Registry:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def add(self, record: JobRecord, pipeline: bytes) -> None:
+    def add(
+        self, record: JobRecord, pipeline: bytes, *, also: Callable[[sqlite3.Connection], object] | None = None
+    ) -> None:
         """Add a new job, durably.
 
         Args:
             record: Its first record.
             pipeline: The packed pipeline, for restarts and resumes.
+            also: What belongs to it, written in the same transaction.
 
         Raises:
             JobAlreadyExistsError: When an active job has the name, also when two processes race for it.
@@ -64,6 +68,8 @@ class Registry:
                     raise JobError(f"there is a job with the id {record.id!r} already") from error
                 raise _name_taken(tx, record.name) from error
             tx.execute("INSERT INTO pipelines (job, payload, crc) VALUES (?, ?, ?)", (record.id, pipeline, crc))
+            if also is not None:
+                also(tx)
 
     def get(self, job_id: str) -> JobRecord | None:
         """The record of a job, None when there is no such job."""
@@ -81,12 +87,19 @@ class Registry:
             rows = self._db.reader().execute(f"{_ROW}{where}ORDER BY seq DESC", arguments).fetchall()
         return [from_body(body, crc, job_id)[0] for job_id, body, crc in rows]
 
+    def statuses(self, job_ids: Collection[str]) -> dict[str, str]:
+        """The statuses of some jobs: a quick look, for who looks often."""
+        marks = ", ".join("?" * len(job_ids))
+        with self._faults():
+            rows = self._db.reader().execute(f"SELECT id, status FROM jobs WHERE id IN ({marks})", [*job_ids])
+            return dict(rows.fetchall())
+
     def pipeline(self, job_id: str) -> bytes:
-        """The packed pipeline of a job. It is code: unpack it only in one's own data folder.
+        """The packed pipeline of a job that has not ended. It is code: unpack it only in one's own data folder.
 
         Raises:
             CorruptDataError: When it does not match its checksum.
-            JobError: When there is no such job.
+            JobError: When there is no such job, or it has ended.
         """
         with self._faults():
             row = self._db.reader().execute("SELECT payload, crc FROM pipelines WHERE job = ?", (job_id,)).fetchone()
@@ -101,11 +114,15 @@ class Registry:
 
     def set_pipeline(self, job_id: str, pipeline: bytes, *, token: str | None = None, **changes: Any) -> JobRecord:
         """Replace a job's pipeline, and fields of its record with it, durably; see `update`."""
-        crc = zlib.crc32(pipeline)
         with self._db.transaction(durable=True) as tx:
             record = self.update_in(tx, job_id, token=token, **changes)
-            tx.execute("UPDATE pipelines SET payload = ?, crc = ? WHERE job = ?", (pipeline, crc, job_id))
+            self.set_pipeline_in(tx, job_id, pipeline)
         return record
+
+    def set_pipeline_in(self, tx: sqlite3.Connection, job_id: str, pipeline: bytes) -> None:
+        """Replace a job's pipeline, inside a transaction."""
+        crc = zlib.crc32(pipeline)
+        tx.execute("UPDATE pipelines SET payload = ?, crc = ? WHERE job = ?", (pipeline, crc, job_id))
 
     def update(self, job_id: str, *, token: str | None = None, **changes: Any) -> JobRecord:
         """Change fields of a record.
@@ -134,13 +151,25 @@ class Registry:
             )
         return _store(tx, record, unknown, changes)
 
-    def transition(self, job_id: str, from_statuses: Collection[str], to: str, **changes: Any) -> bool:
+    def transition(
+        self,
+        job_id: str,
+        from_statuses: Collection[str],
+        to: str,
+        *,
+        token: str | None = None,
+        also: Callable[[sqlite3.Connection, JobRecord], dict[str, Any]] | None = None,
+        **changes: Any,
+    ) -> bool:
         """Change the status if it is one of those expected, and fields with it, in one step, durably.
 
         Args:
             job_id: The job.
             from_statuses: The statuses from which the change is meant.
             to: The new status.
+            token: When given, the change is made only while the job's owner has it.
+            also: Called with the changed record before it is written, in the same
+                transaction; what it returns is changed too.
             **changes: Other fields with their new values.
 
         Returns:
@@ -150,17 +179,16 @@ class Registry:
             JobError: When there is no such job.
         """
         with self._db.transaction(durable=True) as tx:
-            return self.transition_in(tx, job_id, from_statuses, to, **changes)
-
-    def transition_in(
-        self, tx: sqlite3.Connection, job_id: str, from_statuses: Collection[str], to: str, **changes: Any
-    ) -> bool:
-        """As `transition`, inside a transaction."""
-        record, unknown = _load(tx, job_id)
-        if record.status not in from_statuses:
-            return False
-        _store(tx, record, unknown, {**changes, "status": to})
-        return True
+            record, unknown = _load(tx, job_id)
+            if record.status not in from_statuses:
+                return False
+            if token is not None and (record.owner or {}).get("token") != token:
+                return False
+            changes["status"] = to
+            if also is not None:
+                changes |= also(tx, replace(record, **changes))
+            _store(tx, record, unknown, changes)
+            return True
 
     def _one(self, query: str, arguments: tuple[Any, ...]) -> JobRecord | None:
         with self._faults():
@@ -183,7 +211,7 @@ def _store(tx: sqlite3.Connection, record: JobRecord, unknown: dict[str, Any], c
         raise ValueError(
             f"a job's record has no such fields to change: {sorted(changes.keys() - FIELDS | {'id', 'name'})}"
         )
-    changed = dataclasses.replace(record, **changes)
+    changed = record.with_status(**changes)
     body = to_body(changed, unknown)
     try:
         tx.execute(
@@ -192,7 +220,16 @@ def _store(tx: sqlite3.Connection, record: JobRecord, unknown: dict[str, Any], c
         )
     except sqlite3.IntegrityError as error:
         raise _name_taken(tx, record.name) from error
+    if record.is_active and not changed.is_active:
+        _forget(tx, record.id)
     return changed
+
+
+def _forget(tx: sqlite3.Connection, job_id: str) -> None:
+    """Remove what only a job that is not over needs."""
+    states.clear(tx, job_id)
+    tx.execute("DELETE FROM outbox WHERE job = ?", (job_id,))
+    tx.execute("DELETE FROM pipelines WHERE job = ?", (job_id,))
 
 
 def _name_taken(tx: sqlite3.Connection, name: str | None) -> JobAlreadyExistsError:

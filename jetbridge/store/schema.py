@@ -85,6 +85,21 @@ _DURABLE_JOBS = (
     ) STRICT
     """,
     "CREATE INDEX segments_by_shard ON segments (job, stage, shard, id)",
+    # Chunks for sinks in other systems, from the commit that made them until they are known to be written.
+    """
+    CREATE TABLE outbox (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        job TEXT NOT NULL,
+        run TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        shard TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        payload BLOB NOT NULL,
+        crc INTEGER NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX outbox_by_job ON outbox (job, id)",
     # What one process asks of the owner of a job in another one.
     """
     CREATE TABLE commands (

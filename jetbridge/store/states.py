@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 BASE = 0
 """A segment with all entries of a shard; what came before it does not count."""
 CHANGES = 1
-"""A segment with changed entries."""
-PAYLOAD = 2
-"""A segment that is a splitter's payload, for kernels whose state is what they were given."""
+"""A segment with changed entries, or added ones for a kernel whose state only grows."""
 
 
 def save(tx: sqlite3.Connection, job: str, body: dict[str, Any]) -> None:
@@ -85,12 +83,39 @@ def read(conn: sqlite3.Connection, job: str, stage: str, shard: int) -> Iterator
             (job, stage, shard),
         ).fetchall()
     for kind, payload, crc in rows:
-        if type(payload) is not bytes or _crc(payload, job, stage, shard, kind) != crc:
-            raise CorruptDataError(
-                f"job {job}, stage '{stage}', shard {shard}: a segment of its state does not match its checksum: "
-                f"{_WAY_ON}"
-            )
+        _check(payload, crc, job, stage, shard, kind)
         yield kind, payload
+
+
+def segments(conn: sqlite3.Connection, job: str) -> Iterator[tuple[str, int, int, bytes]]:
+    """All segments of a job as ``(stage, shard, kind, payload)``, shard by shard, one at a time from the database.
+
+    Use it in one read transaction (`structures.snapshot`), and to its end.
+
+    Raises:
+        CorruptDataError: When one does not match its checksum.
+    """
+    with mapped(f"the state of job {job}"):
+        rows = conn.execute(
+            "SELECT stage, shard, kind, payload, crc FROM segments WHERE job = ? ORDER BY stage, shard, id", (job,)
+        )
+        for stage, shard, kind, payload, crc in rows:
+            _check(payload, crc, job, stage, shard, kind)
+            yield stage, shard, kind, payload
+
+
+def last(conn: sqlite3.Connection, job: str, stage: str, shard: int, count: int) -> list[bytes]:
+    """The payloads of a shard's last segments, in order."""
+    return [payload for _, payload in read(conn, job, stage, shard)][-count:]
+
+
+def drop_last(tx: sqlite3.Connection, job: str, stage: str, shard: int, count: int) -> None:
+    """Remove a shard's last segments."""
+    tx.execute(
+        "DELETE FROM segments WHERE id IN (SELECT id FROM segments WHERE job = ? AND stage = ? AND shard = ? "
+        "ORDER BY id DESC LIMIT ?)",
+        (job, stage, shard, count),
+    )
 
 
 def shards(conn: sqlite3.Connection, job: str, stage: str) -> dict[int, int]:
@@ -113,3 +138,10 @@ _WAY_ON = "the data folder is damaged; start the job from a named snapshot, or a
 
 def _crc(data: bytes, *place: Any) -> int:
     return zlib.crc32(data, zlib.crc32(repr(place).encode()))
+
+
+def _check(payload: Any, crc: int, job: str, stage: str, shard: int, kind: int) -> None:
+    if type(payload) is not bytes or _crc(payload, job, stage, shard, kind) != crc:
+        raise CorruptDataError(
+            f"job {job}, stage '{stage}', shard {shard}: a segment of its state does not match its checksum: {_WAY_ON}"
+        )

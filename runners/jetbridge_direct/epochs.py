@@ -16,6 +16,7 @@ from apache_beam.transforms import environments
 
 from jetbridge.beam.inspect import holds_back
 from jetbridge.beam.translate import translate
+from jetbridge.errors import UnsupportedByRunnerError
 from jetbridge_direct.transforms import HOSTS, EpochHosting
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 FIRST_SECONDS = 0.1
 MOST_SECONDS = 0.8
 """How long an epoch reads: short at first, so that a small job's results and a large one's progress show early."""
+STREAM_SECONDS = 0.05
+MOST_STREAM_SECONDS = 0.4
+"""Likewise for a stream, where items wait for the epoch before theirs; longer while it is behind."""
 
 
 class Epochs:
@@ -46,7 +50,17 @@ class Epochs:
         translate(host.plan, host.segments, hosting, pipeline)
         self._proto = pipeline.to_runner_api(default_environment=environments.EmbeddedPythonEnvironment.default())
         self.whole = any(holds_back(self._proto, node) for node in host.plan.beam)
-        self._seconds = FIRST_SECONDS
+        self._first, self._most = FIRST_SECONDS, MOST_SECONDS
+        if host.plan.unbounded:
+            self._first, self._most = STREAM_SECONDS, MOST_STREAM_SECONDS
+            if self.whole:
+                self.close()
+                names = ", ".join(f"'{node.name}'" for node in host.plan.beam)
+                raise UnsupportedByRunnerError(
+                    f"apply_beam {names} groups, windows or keeps state, which the Direct runner cannot run on a "
+                    "stream: an epoch is a slice of the input"
+                )
+        self._seconds = self._first
         HOSTS[host.run] = host
 
     def run(self) -> float:
@@ -59,8 +73,10 @@ class Epochs:
         self._host.begin_epoch(float("inf") if self.whole else self._seconds)
         FnApiRunner().run_via_runner_api(self._proto, self._options)
         self._host.take_counts()
-        self._seconds = min(self._seconds * 2, MOST_SECONDS)
-        return time.monotonic() - started
+        taken = time.monotonic() - started
+        ahead = not self._host.plan.unbounded or taken > self._seconds
+        self._seconds = min(self._seconds * 2, self._most) if ahead else self._first
+        return taken
 
     def close(self) -> None:
         """Forget the host."""

@@ -13,62 +13,62 @@ from typing import TYPE_CHECKING, Any
 
 from jetbridge.errors import JobError, StoreError
 from jetbridge.job import JobStatus
-from jetbridge.store.registry import StaleOwnerError
+from jetbridge.store import runs, states
+from jetbridge.store.registry import Registry, StaleOwnerError
 from jetbridge_direct.logs import Output
 from jetbridge_direct.process import WorkerError, WorkerProcess
+from jetbridge_direct.requests import SnapshotRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+    from jetbridge.store.database import Database
     from jetbridge.store.records import JobRecord
-    from jetbridge.store.registry import Registry
     from jetbridge_direct.server import ForkServer
 
 _LOGGER = logging.getLogger("jetbridge")
 _DEATHS = 3  # in a row, until the job has failed
 _FIRST_PAUSE = 0.1  # seconds before a worker is started again; doubled each time
 _LONGEST_PAUSE = 5.0
-_WATCH = 0.5  # seconds between looks at the registry, where another process may have cancelled the job
+_WATCH = 0.5  # seconds between looks at the worker when nothing is heard of it
+_STOPPING = 5.0  # seconds that a worker has to end its epoch when it is to stop
 _GRACE = 5.0  # seconds that a worker has to end after it has closed its channel
 _READ = 1 << 16
 
 
 class DirectExecution:
-    """A job from its start to its end; see `jetbridge.runner.Execution`.
+    """A job from its start to its end or its suspension; see `jetbridge.runner.Execution`.
 
     Args:
         record: The job.
-        spec: What each worker gets: home, parallelism, shards and the payload.
-        registry: The registry.
+        spec: What each worker gets; see `jetbridge_direct.worker`.
+        db: The data folder's database.
         server: Gives a running fork server.
-        logs: The folder of the job's log file.
     """
 
     def __init__(
-        self,
-        record: JobRecord,
-        spec: dict[str, Any],
-        *,
-        registry: Registry,
-        server: Callable[[], ForkServer],
-        logs: Path,
+        self, record: JobRecord, spec: dict[str, Any], *, db: Database, server: Callable[[], ForkServer]
     ) -> None:
         assert record.owner is not None, "a job is started by its owner"
         self._record = record
         self._spec = spec
-        self._registry = registry
+        self._db = db
+        self._registry = Registry(db)
         self._server = server
-        self._output = Output(logs / f"{record.id}.log")
+        self._output = Output(db.home / "logs" / f"{record.id}.log")
         self._run = record.run
         self._owner = record.owner
+        self._commits = record.commits
         self._metrics: dict[str, Any] | None = None
         self._dying: str | None = None
         self._worker: WorkerProcess | None = None
-        self._killed = threading.Event()
+        self._requests = SnapshotRequests()
+        self._killed = False
+        self._suspension: dict[str, Any] | None = None
+        self._halt = threading.Event()  # it was killed or is to stop: no other worker is started
         self._ended = threading.Event()
         limit = record.config["timeout_millis"]
-        self._deadline = time.monotonic() + limit / 1000 if limit > 0 else None
+        self._deadline = time.monotonic() + (limit - record.ran) / 1000 if limit > 0 else None
         threading.Thread(target=self._supervise, name=f"jetbridge-{record.id}", daemon=True).start()
 
     @property
@@ -88,14 +88,56 @@ class DirectExecution:
 
     def kill(self) -> None:
         """Kill the worker, and start no other."""
-        self._killed.set()
+        self._killed = True
+        self._halt.set()
+        self._kill_worker()
+
+    def stop(self, by: str, cause: str) -> None:
+        """Ask the worker to commit and to end."""
+        self._suspension = self._suspension or {
+            "status": JobStatus.SUSPENDED.value,
+            "owner": None,
+            "suspended_by": by,
+            "cause": cause,
+        }
+        self._halt.set()
         worker = self._worker
-        if worker is not None:
-            worker.kill()
+        if worker is None:
+            return
+        record = self._registry.get(self.job_id)
+        if record is not None and record.status == JobStatus.STARTING.value:
+            worker.kill()  # it has done nothing yet
+        else:
+            with contextlib.suppress(OSError):  # it has ended
+                worker.control.send({"type": "suspend", "fields": self._suspension})
+
+    def suspend(self, by: str, cause: str) -> None:
+        """Stop the worker; one that does not end by itself stands at its last commit."""
+        self.stop(by, cause)
+        if not self.wait(_STOPPING):
+            _LOGGER.warning(
+                "%s does not end its epoch within %g s and is suspended at its last commit", self._name, _STOPPING
+            )
+            self._kill_worker()
+            self.wait()
+
+    def export(self, name: str, *, last: bool = False) -> bool:
+        """Have the worker take a named snapshot, or the next one if it dies."""
+        request = self._requests.ask(name, self._worker)
+        if request is None:
+            return False
+        if last:  # behind the request, so that nothing is processed between the two
+            self.stop("user", "it is being cancelled")
+        return self._requests.wait(request)
 
     def metrics(self) -> dict[str, Any] | None:
         """The metrics that the worker has sent last."""
         return self._metrics
+
+    def _kill_worker(self) -> None:
+        worker = self._worker
+        if worker is not None:
+            worker.kill()
 
     def _supervise(self) -> None:
         try:
@@ -109,48 +151,70 @@ class DirectExecution:
         finally:
             self._output.close()
             self._ended.set()
+            self._requests.close()
 
     def _run_workers(self) -> None:
         deaths, pause = 0, _FIRST_PAUSE
-        while True:
+        while not self._halt.is_set():
             permanent = False
             try:
                 # Before the worker is there: it says RUNNING itself, and only its owner may say anything.
+                started = {"start_time": int(time.time() * 1000)} if deaths == 0 or not self._guarded else {}
                 self._registry.update(
                     self.job_id,
                     token=self._owner["token"],
                     owner=self._owner,
                     run=self._run,
                     status=JobStatus.STARTING.value,
-                    start_time=int(time.time() * 1000),
+                    **started,
                 )
                 fate = self._run_worker()
             except WorkerError as error:
                 fate, permanent = str(error), error.permanent
-            if self._killed.is_set() or self._has_left():
+            if self._killed or self._has_left():
                 return
-            deaths += 1
             if permanent:
                 return self._fail("WorkerError", fate)
+            if self._halt.is_set():
+                break
+            if self._has_progressed():
+                deaths, pause = 0, _FIRST_PAUSE
+            deaths += 1
             if deaths >= _DEATHS:
                 return self._fail("WorkerDied", f"{fate}; it has died {deaths} times and is not started again")
             _LOGGER.warning("%s: %s; it is started again (%d of %d)", self._name, fate, deaths + 1, _DEATHS)
-            if self._killed.wait(pause):
-                return
+            if self._halt.wait(pause):
+                break
             pause = min(2 * pause, _LONGEST_PAUSE)
             self._begin_anew()
+        if self._suspension is not None and not self._killed:
+            self._leave(dict(self._suspension))
+
+    @property
+    def _guarded(self) -> bool:
+        return runs.goes_on(self._record)
 
     def _has_left(self) -> bool:
         """Whether the job has ended or was suspended, or belongs to someone else by now."""
         record = self._registry.get(self.job_id)
         return record is None or record.owner is None or record.owner["token"] != self._owner["token"]
 
+    def _has_progressed(self) -> bool:
+        """Whether the last worker has committed. A job that starts afresh has made no progress by that."""
+        record = self._registry.get(self.job_id)
+        before, self._commits = self._commits, 0 if record is None else record.commits
+        return self._guarded and self._commits != before
+
     def _begin_anew(self) -> None:
-        # A job without a guarantee starts afresh, so what it had committed is no progress, and every death counts.
+        """Become another owner, so that a worker which is not quite dead can write nothing."""
         owner = {**self._owner, "token": secrets.token_hex(8)}
-        self._run = secrets.token_hex(8)
-        self._metrics = None
-        self._registry.update(self.job_id, token=self._owner["token"], owner=owner, run=self._run)
+        with self._db.transaction() as tx:
+            changes: dict[str, Any] = {}
+            if not self._guarded:
+                changes = runs.begin(tx, self._db.home, self._registry.get(self.job_id) or self._record)
+            self._registry.update_in(tx, self.job_id, token=self._owner["token"], owner=owner, **changes)
+        if changes:
+            self._run, self._metrics = changes["run"], None
         self._owner = owner
 
     def _run_worker(self) -> str:
@@ -159,11 +223,19 @@ class DirectExecution:
         Returns:
             How it ended, in words.
         """
-        spec = {**self._spec, "job_id": self.job_id, "run": self._run, "token": self._owner["token"]}
-        worker = self._worker = self._server().spawn({**spec, "job_name": self._record.name or self.job_id})
+        spec = {
+            **self._spec,
+            "job_id": self.job_id,
+            "job_name": self._record.name or self.job_id,
+            "run": self._run,
+            "token": self._owner["token"],
+            "resume": self._guarded or states.load(self._db.reader(), self.job_id) is not None,
+        }
+        worker = self._worker = self._server().spawn(spec)
         try:
-            if self._killed.is_set():
+            if self._halt.is_set():
                 worker.kill()
+            self._requests.repeat(worker)
             self._follow(worker)
         finally:
             worker.kill()
@@ -176,12 +248,11 @@ class DirectExecution:
         """Pass on what the worker says and prints until it has ended."""
         pipes = {worker.stdout: "stdout", worker.stderr: "stderr"}
         closed_at = None
-        look_at = time.monotonic() + _WATCH
         with selectors.DefaultSelector() as selector:
             for descriptor in (worker.control.fileno(), *pipes):
                 selector.register(descriptor, selectors.EVENT_READ)
             while selector.get_map():
-                ready = selector.select(_WATCH if closed_at is None else 0.02)
+                ready = selector.select(self._patience() if closed_at is None else 0.02)
                 for key, _ in ready:
                     if key.fd in pipes:
                         goes_on = self._pass_on(key.fd, pipes[key.fd])
@@ -195,9 +266,8 @@ class DirectExecution:
                     break
                 if not ready and worker.wait(0):  # a process that left the worker's group may keep a pipe open
                     break
-                if now > look_at:
-                    look_at = now + _WATCH
-                    self._watch(worker)
+                if self._deadline is not None and now > self._deadline:
+                    self._time_out()
         if not worker.wait(_GRACE):
             worker.kill()
             worker.wait(_GRACE)
@@ -209,6 +279,8 @@ class DirectExecution:
             self._metrics = message["metrics"]
         elif message["type"] == "log":
             self._output.logged(message)
+        elif message["type"] == "exported":
+            self._requests.answered(message)
         elif message["type"] == "dying":
             self._dying = message["cause"]
         return True
@@ -218,27 +290,28 @@ class DirectExecution:
         self._output.printed(stream, data)
         return bool(data)
 
-    def _watch(self, worker: WorkerProcess) -> None:
-        """Look for a cancel by another process, and at the clock."""
-        if self._deadline is not None and time.monotonic() > self._deadline:
-            self._deadline = None
-            limit = self._record.config["timeout_millis"]
-            self._fail("Timeout", f"it ran longer than its timeout_millis of {limit} ms")
-            self.kill()
-            return
-        record = self._registry.get(self.job_id)
-        if record is not None and (record.user_cancelled or record.status == JobStatus.SUSPENDED.value):
-            worker.kill()
+    def _patience(self) -> float:
+        left = _WATCH if self._deadline is None else self._deadline - time.monotonic()
+        return max(0.0, min(_WATCH, left))
 
-    def _fail(self, kind: str, message: str) -> None:
-        self._registry.update(
-            self.job_id,
-            token=self._owner["token"],
-            status=JobStatus.FAILED.value,
-            owner=None,
-            end_time=int(time.time() * 1000),
-            error={"type": kind, "message": message, "stage": None, "item": None, "traceback": None},
-        )
+    def _time_out(self) -> None:
+        self._deadline = None
+        limit = self._record.config["timeout_millis"]
+        with contextlib.suppress(StaleOwnerError):  # it has just ended
+            self._fail("Timeout", f"it ran longer than its timeout_millis of {limit} ms", final=True)
+            self.kill()
+
+    def _fail(self, kind: str, message: str, *, final: bool = False) -> None:
+        error = {"type": kind, "message": message, "stage": None, "item": None, "traceback": None}
+        if self._record.config["suspend_on_failure"] and not final:
+            suspended = JobStatus.SUSPENDED.value
+            self._leave({"status": suspended, "suspended_by": "failure", "cause": message, "error": error})
+        else:
+            self._leave({"status": JobStatus.FAILED.value, "end_time": int(time.time() * 1000), "error": error})
+
+    def _leave(self, changes: dict[str, Any]) -> None:
+        with self._db.transaction(durable=True) as tx:
+            self._registry.update_in(tx, self.job_id, token=self._owner["token"], **{**changes, "owner": None})
 
     @property
     def _name(self) -> str:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.connectors.base import Source, SplittableSource
-from jetbridge.errors import ItemError, JetbridgeError, SourceError
-from jetbridge.kernels.failure import describe, user_traceback
+from jetbridge.errors import SourceError
 from jetbridge.kernels.stateless import CHUNK_ITEMS
+from jetbridge_direct.blame import blaming_source
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jetbridge_direct.pool import Pool, Task
 
 SLICE_SECONDS = 0.1
-FIRST_ITEMS = 16_384
+FIRST_ITEMS = 16
 MOST_ITEMS = 1 << 20
 
 
@@ -38,6 +38,7 @@ class Progress:
         ended: Whether all of it was read.
         issued: Like ``offset``, of the slices that were sent to the pool.
         all_issued: Like ``ended``, likewise.
+        ahead: What `Source.read` gave when it was asked whether there is anything.
     """
 
     partition: str
@@ -45,6 +46,7 @@ class Progress:
     ended: bool = False
     issued: Any = None
     all_issued: bool = False
+    ahead: tuple[list[Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,64 @@ class SourceReader:
         self._flying: deque[tuple[Task, Progress]] = deque()
         self._positions: dict[str, Any] = {}
 
-    def begin(self) -> None:
-        """Fix where each partition starts."""
-        with blaming(self.node):
-            for name in self.source.partitions():
-                start = self.source.start(name)
-                self.progress.append(Progress(name, start, issued=start))
+    def begin(self, known: dict[str, list[Any]]) -> None:
+        """Fix where each partition starts.
+
+        Args:
+            known: The partitions of an earlier start, as `offsets` gave them; then there are no others.
+        """
+        with blaming_source(self.node):
+            for name in known or self.source.partitions():
+                offset, ended = known[name] if known else (self.source.start(name), False)
+                if ended and (end := self.source.at_end(name)) is not None:
+                    ended = offset == end  # it may hold more by now
+                self.progress.append(Progress(name, offset, ended, issued=offset, all_issued=ended))
+                self._check_size(self.progress[-1])
+
+    def _check_size(self, progress: Progress) -> None:
+        """Refuse a source that has become shorter than it was when it was read."""
+        size = self.source.size(progress.partition)
+        at = None if progress.ended else self.source.position(progress.partition, progress.offset)
+        if size is not None and at is not None and at > size:
+            raise SourceError(
+                f"partition {progress.partition!r} holds {size}, and was read up to {at} before: it has become "
+                "shorter; start the job afresh"
+            )
+
+    def offsets(self) -> dict[str, list[Any]]:
+        """Where each partition stands, for the checkpoint."""
+        return {
+            progress.partition: [
+                self.source.at_end(progress.partition) if progress.ended else progress.offset,
+                progress.ended,
+            ]
+            for progress in self.progress
+        }
+
+    @property
+    def endless(self) -> bool:
+        """Whether the source is a stream."""
+        return not self.source.bounded
+
+    @property
+    def local(self) -> bool:
+        """Whether only this process can read it: a stream that cannot be cut into ranges."""
+        return self.endless and not isinstance(self.source, SplittableSource)
+
+    def ready(self) -> bool:
+        """Whether there is something to read now."""
+        return bool(self._flying) or any(self._has_more(progress) for progress in self.progress)
+
+    def _has_more(self, progress: Progress) -> bool:
+        if progress.ended or not self.endless:
+            return not progress.ended
+        with blaming_source(self.node):
+            if isinstance(self.source, SplittableSource):
+                return bool(self.source.split(progress.partition, progress.offset, 1) != progress.offset)
+            if progress.ahead is None:
+                items, following = self.source.read(progress.partition, progress.offset, self.limit)
+                progress.ahead = (items, following) if items else None
+        return progress.ahead is not None
 
     @property
     def ended(self) -> bool:
@@ -103,27 +157,45 @@ class SourceReader:
             total += size
         return read, total
 
+    def lag(self) -> int | None:
+        """For a stream: how many items were published and not read, or None where the source cannot say."""
+        lag = 0
+        for progress in self.progress:
+            newest = self.source.newest(progress.partition)
+            at = self.source.position(progress.partition, progress.offset)
+            if newest is None or at is None:
+                return None
+            lag += max(0, newest - at)
+        return lag
+
     def read(self, kernel: SegmentKernel) -> Iterator[Emission | None]:
         """Read slices here; None marks the end of each, where an epoch may end."""
-        for progress in self.progress:
-            while not progress.ended:
-                started = time.monotonic()
-                end, count = yield from self._slice(progress, kernel)
-                progress.offset, progress.ended = end, end is None
-                self._adapt(count, time.monotonic() - started)
-                yield None
+        found = True
+        while found:
+            found = False
+            for progress in self.progress:
+                while self._has_more(progress):
+                    started = time.monotonic()
+                    end, count = yield from self._slice(progress, kernel)
+                    progress.offset, progress.ended = end, end is None
+                    self._adapt(count, time.monotonic() - started)
+                    found = True
+                    yield None
+                    if self.endless:
+                        break  # the partitions of a stream take turns
 
     def _slice(self, progress: Progress, kernel: SegmentKernel) -> Generator[Emission, None, tuple[Any, int]]:
         source, name = self.source, progress.partition
         count = 0
-        with blaming(self.node):
+        with blaming_source(self.node):
             if isinstance(source, SplittableSource) and source.splittable(name):
                 end = source.split(name, progress.offset, self.limit)
                 for chunk in source.read_range(name, progress.offset, end):
                     count += len(chunk)
                     yield from kernel.feed(chunk)
             else:
-                items, end = source.read(name, progress.offset, self.limit)
+                items, end = progress.ahead or source.read(name, progress.offset, self.limit)
+                progress.ahead = None
                 count = len(items)
                 for at in range(0, count, CHUNK_ITEMS):
                     yield from kernel.feed(items[at : at + CHUNK_ITEMS])
@@ -155,8 +227,10 @@ class SourceReader:
             if progress.ended or progress.all_issued:
                 continue
             if isinstance(source, SplittableSource) and source.splittable(name):
-                with blaming(self.node):
+                with blaming_source(self.node):
                     end = source.split(name, progress.issued, self.limit)
+                if end is not None and end == progress.issued:
+                    continue  # nothing new
                 task = pool.submit(SliceSpec(node_id, name, progress.issued, end))
                 progress.issued, progress.all_issued = end, end is None
             else:
@@ -175,7 +249,7 @@ class SourceReader:
         started = time.monotonic()
         count = 0
         end = spec.end
-        with blaming(self.node):
+        with blaming_source(self.node):
             if spec.limit is None:
                 assert isinstance(self.source, SplittableSource)
                 for chunk in self.source.read_range(spec.partition, spec.start, spec.end):
@@ -194,27 +268,5 @@ class SourceReader:
 
     def _adapt(self, count: int, seconds: float) -> None:
         if count:
-            factor = min(max(SLICE_SECONDS / max(seconds, 1e-6), 0.25), 2.0)
-            self.limit = max(256, min(int(self.limit * factor), MOST_ITEMS))
-
-
-class blaming:
-    """Turns what a connector raises into an ItemError that names the source stage."""
-
-    def __init__(self, node: SourceNode) -> None:
-        self.node = node
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, (ItemError, GeneratorExit)) or not isinstance(error, Exception):
-            return
-        name = self.node.name
-        cause = error if isinstance(error, JetbridgeError) else SourceError(describe(error))
-        raise ItemError(
-            f"source '{name}' failed: {cause}",
-            stage=name,
-            user_traceback=user_traceback(error),
-            cause_type=type(error).__name__,
-        ) from error
+            factor = min(max(SLICE_SECONDS / max(seconds, 1e-6), 0.25), 8.0)
+            self.limit = max(FIRST_ITEMS, min(int(self.limit * factor), MOST_ITEMS))

@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from jetbridge.config import ProcessingGuarantee
-from jetbridge.errors import NotYetSupportedError, UnsupportedByRunnerError
-from jetbridge.store.registry import Registry
 from jetbridge_direct.execution import DirectExecution
 from jetbridge_direct.logs import show_messages
 from jetbridge_direct.server import WORKER_MODULE
@@ -39,14 +36,11 @@ class DirectRunner:
         self._server.enter()
 
     def check(self, plan: Plan, config: JobConfig) -> None:
-        """Refuse what one machine cannot do."""
-        if config.max_processor_accumulated_records > 0:
-            raise UnsupportedByRunnerError(
-                "max_processor_accumulated_records: the Direct runner keeps state on disk and counts no records; "
-                "leave it at -1"
-            )
-        # Two clusters that each believe to be the whole: a single process cannot be split, so that is honoured.
-        _check_for_now(plan, config)
+        """Refuse what one machine cannot do: nothing.
+
+        ``split_brain_protection_enabled`` keeps two clusters from each believing to
+        be the whole; a single process cannot be split, so that is honoured.
+        """
 
     def warm(self) -> None:
         """Start the fork server, which imports Beam in the background."""
@@ -55,33 +49,22 @@ class DirectRunner:
 
     def start(self, record: JobRecord, payload: bytes) -> DirectExecution:
         """Start a job."""
+        config = record.config
         spec: dict[str, Any] = {
             "home": str(self._db.home),
             "parallelism": self._settings.parallelism or cores(),
-            "shards": self._settings.shards,
+            "shards": record.shards or self._settings.shards,
             "payload": payload,
+            "guarantee": config["processing_guarantee"],
+            "snapshot_interval_millis": config["snapshot_interval_millis"],
+            "limits": {"max_records": config["max_processor_accumulated_records"]},
+            "suspend_on_failure": config["suspend_on_failure"],
         }
-        return DirectExecution(
-            record, spec, registry=Registry(self._db), server=self._server.get, logs=self._db.home / "logs"
-        )
+        return DirectExecution(record, spec, db=self._db, server=self._server.get)
 
     def close(self) -> None:
         """Let go of the fork server."""
         self._server.leave()
-
-
-def _check_for_now(plan: Plan, config: JobConfig) -> None:
-    """What this version does not carry out yet, in one place."""
-    wanted = {
-        f"processing_guarantee={config.processing_guarantee}": config.processing_guarantee
-        is not ProcessingGuarantee.NONE,
-        "suspend_on_failure": config.suspend_on_failure,
-        "initial_snapshot_name": config.initial_snapshot_name is not None,
-        "a stream as a source": plan.unbounded,
-    }
-    for what, asked in wanted.items():
-        if asked:
-            raise NotYetSupportedError(f"{what} is not carried out by this version of jetbridge's Direct runner")
 
 
 def cores() -> int:

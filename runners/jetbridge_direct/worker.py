@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import os
+import queue
 import signal
 import threading
 import time
@@ -14,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from jetbridge.beam.inspect import failed_stage
 from jetbridge.connectors.base import ConnectorContext
+from jetbridge.errors import JetbridgeError
 from jetbridge.kernels.failure import as_record
 from jetbridge.packing import unpack
+from jetbridge.store import snapshots, states
 from jetbridge.store.database import Database
 from jetbridge.store.registry import Registry, StaleOwnerError
+from jetbridge_direct import outbox
 from jetbridge_direct.channel import Channel
-from jetbridge_direct.commits import Commits
+from jetbridge_direct.commits import NONE, Commits
 from jetbridge_direct.epochs import Epochs
 from jetbridge_direct.epochs import warm as warm
 from jetbridge_direct.host import JobHost
@@ -62,6 +66,9 @@ class Job:
         self.db = Database.open(Path(spec["home"]))
         self.registry = Registry(self.db)
         self._host: JobHost | None = None
+        self._orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._ordered = threading.Event()
+        self._unbounded = False
 
     def run(self) -> int:
         """Run it; what it ends in is in the registry afterwards."""
@@ -84,31 +91,104 @@ class Job:
     def _run(self) -> None:
         spec = self.spec
         plan = unpack(spec["payload"]).plan
+        self._unbounded = plan.unbounded
+        guarded = spec.get("guarantee", NONE) != NONE
+        checkpoint = states.load(self.db.reader(), spec["job_id"]) if spec.get("resume") else None
+        if checkpoint is None and guarded:
+            with self.db.transaction() as tx:
+                states.clear(tx, spec["job_id"])
+                outbox.remove(tx, spec["job_id"])
         host = self._host = JobHost(
-            plan, run=spec["run"], shards=spec["shards"], logger=f"jetbridge.{spec['job_name']}"
+            plan,
+            run=spec["run"],
+            shards=spec["shards"] if checkpoint is None else checkpoint.get("shards", spec["shards"]),
+            logger=f"jetbridge.{spec['job_name']}",
+            job=spec["job_id"],
+            journal=self.db.reader if guarded or checkpoint is not None else None,
+            most_records=spec.get("limits", {}).get("max_records", -1),
         )
-        commits = Commits(self.db, host, spec["job_id"], spec["token"])
+        commits = Commits(self.db, host, spec, checkpoint)
         epochs: Epochs | None = None
+        paused = False
         try:
-            host.open(self._context)
+            host.open(self._context, checkpoint, keep=guarded)
+            if checkpoint is not None and not guarded:
+                with self.db.transaction() as tx:
+                    states.clear(tx, spec["job_id"])
             host.fork(spec["parallelism"], self._context)
-            threading.Thread(target=self._end_with_client, name="client", daemon=True).start()
+            threading.Thread(target=self._hear, name="client", daemon=True).start()
             commits.open(self._context)
             epochs = Epochs(host)
             self.registry.update(spec["job_id"], token=spec["token"], status="RUNNING")
-            while not host.done:
-                epochs.run()
-                self._report(commits.commit())
+            paused = self._loop(host, epochs, commits) and guarded
+        except BaseException as error:
+            # What is staged belongs to a new owner, or the job goes on with it.
+            paused = isinstance(error, StaleOwnerError) or (guarded and self._goes_on_after(error))
+            raise
         finally:
             if epochs is not None:
                 epochs.close()
-            commits.close()
+            commits.close(pause=paused)
             host.close()
+
+    def _goes_on_after(self, error: BaseException) -> bool:
+        failure = (self._host.failure if self._host is not None else None) or error
+        return isinstance(failure, PoolProcessDied) or bool(self.spec.get("suspend_on_failure"))
+
+    def _loop(self, host: JobHost, epochs: Epochs, commits: Commits) -> bool:
+        """Run epochs to the end, or to the order to suspend: then True."""
+        told = time.monotonic()
+        if host.done:  # a worker before this one died between the last commit and the end
+            commits.finish()
+        while not host.done:
+            self._ordered.clear()
+            while not self._orders.empty():
+                order = self._orders.get()
+                if order["type"] == "cancel":
+                    return False
+                if order["type"] == "suspend":
+                    commits.commit(order.get("fields") or {"status": "SUSPENDED", "owner": None})
+                    return True
+                self._export(order, commits)
+            host.stopping = False
+            if host.has_input():
+                epochs.run()
+                self._report(commits.commit())
+                told = time.monotonic()
+                continue
+            synced = commits.sync()
+            if synced is not None or time.monotonic() - told > IDLE_REPORT_SECONDS:
+                self._report(synced or commits.figures.metrics())
+                told = time.monotonic()
+            self._ordered.wait(POLL_SECONDS)
+        return False
+
+    def _export(self, order: dict[str, Any], commits: Commits) -> None:
+        spec, error = self.spec, None
+        try:
+            if not commits.journaled:
+                with self.db.transaction() as tx:
+                    commits.keep_whole(tx)
+            record = self.registry.get(spec["job_id"])
+            snapshots.export(self.db, spec["job_id"], None if record is None else record.name, order["name"])
+        except JetbridgeError as problem:
+            error = str(problem)
+        finally:
+            if not commits.journaled:
+                with self.db.transaction() as tx:
+                    states.clear(tx, spec["job_id"])
+        with contextlib.suppress(OSError):
+            self.channel.send({"type": "exported", "id": order["id"], "error": error})
 
     def _context(self, stage: str) -> ConnectorContext:
         spec = self.spec
         return ConnectorContext(
-            job_id=spec["job_id"], job_name=spec["job_name"], run=spec["run"], stage=stage, home=spec["home"]
+            job_id=spec["job_id"],
+            job_name=spec["job_name"],
+            run=spec["run"],
+            stage=stage,
+            home=spec["home"],
+            unbounded=self._unbounded,
         )
 
     def _report(self, metrics: dict[str, Any]) -> None:
@@ -116,19 +196,29 @@ class Job:
             self.channel.send({"type": "metrics", "metrics": metrics})
 
     def _fail(self, error: BaseException) -> None:
-        stages = None if self._host is None else self._host.counts
-        _LOGGER.debug("job %s failed (stages: %s)", self.spec["job_id"], stages)
-        with contextlib.suppress(StaleOwnerError):
-            self.registry.update(
-                self.spec["job_id"],
-                token=self.spec["token"],
-                status="FAILED",
-                error=as_record(error, failed_stage(error)),
-                end_time=int(time.time() * 1000),
-                owner=None,
-            )
+        spec = self.spec
+        record = as_record(error, failed_stage(error))
+        fields: dict[str, Any] = {"error": record, "owner": None}
+        if spec.get("suspend_on_failure"):
+            fields |= {"status": "SUSPENDED", "cause": record["message"], "suspended_by": "failure"}
+        else:
+            fields |= {"status": "FAILED", "end_time": int(time.time() * 1000)}
+        with contextlib.suppress(StaleOwnerError), self.db.transaction(durable=True) as tx:
+            self.registry.update_in(tx, spec["job_id"], token=spec["token"], **fields)
+            if fields["status"] == "FAILED":
+                states.clear(tx, spec["job_id"])
+                outbox.remove(tx, spec["job_id"])
 
-    def _end_with_client(self) -> None:
-        while self.channel.recv() is not None:
-            pass
+    def _hear(self) -> None:
+        """Take the client's orders; when it ends, however it ends, so do this process and its pool."""
+        while (order := self.channel.recv()) is not None:
+            self._orders.put(order)
+            if self._host is not None:
+                self._host.stopping = True
+            self._ordered.set()
         os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+POLL_SECONDS = 0.005
+"""How often a stream that had nothing new is looked at."""
+IDLE_REPORT_SECONDS = 1.0

@@ -92,7 +92,8 @@ def test_tests_and_examples_import_only_what_is_declared(tree, project):
     transitive = {"numpy", "tomli", "hazelcast", "grpc"}
     eager = [each for module in (*tree.tests, *tree.examples) for each in module.imports if not each.lazy]
     found = {each.name.partition(".")[0] for each in eager} - set(sys.stdlib_module_names) - OURS - {"__future__"}
-    local = {path.stem for folder in ("tests", "examples") for path in (tree.root / folder).rglob("*.py")}
+    files = [path for folder in ("tests", "examples") for path in (tree.root / folder).rglob("*.py")]
+    local = {path.stem for path in files} | {path.parent.name for path in files}
     assert found <= declared | transitive | local, found - declared - transitive - local
 
 

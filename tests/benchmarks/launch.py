@@ -54,6 +54,7 @@ CONTENDERS = {
         Contender("jetbridge-1", "jetbridge_pipeline", "jetbridge"),
         Contender("jetbridge-2", "jetbridge_pipeline", "jetbridge", parallelism=2),
         Contender("beam", "hand_written_beam", "apache_beam"),
+        Contender("beam-tuned", "tuned_beam", "apache_beam", jobs="abcdef"),
         Contender("bytewax", "bytewax_flow", "bytewax"),
         Contender("polars", "polars_frame", "polars", jobs="abcefg"),
     )
@@ -121,7 +122,7 @@ def measure(job: Job, contenders: Sequence[Contender], scale: float, repeat: int
 
 def _size(job: Job, contender: Contender, scale: float) -> int:
     """How much input a contender gets: Beam a part of it, as it would run for minutes."""
-    share = job.beam_share if contender.name == "beam" else 1
+    share = job.beam_share if contender.name.startswith("beam") else 1
     return max(1_000, int(job.items * scale * share))
 
 

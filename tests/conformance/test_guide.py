@@ -1,10 +1,11 @@
-"""Every batch snippet of the user guide: its calls and names as they stand there, with data of our own.
+"""Every snippet of the user guide: its calls and names as they stand there, with data of our own.
 
-The imports are the guide's, through the alias ``jetbridge.hazelcast``. Snippets
-about streams, suspension and snapshots are listed at the end.
+The imports are the guide's, through the alias ``jetbridge.hazelcast``.
 """
 
 from __future__ import annotations
+
+import time
 
 import pytest
 
@@ -16,6 +17,14 @@ from hazelcast.jet.job import JobConfig, JobStatus, ProcessingGuarantee
 from hazelcast.jet.pipeline import ListSource, Pipeline, StreamSource
 
 SNIPPETS = {}
+DEADLINE = 60.0
+
+
+def until(condition):
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never came true"
+        time.sleep(0.005)
 
 
 def snippet(fn):
@@ -205,20 +214,7 @@ def retrieving_jobs(guide):
     assert lines[0] == "my-job: COMPLETED"
 
 
-@pytest.mark.parametrize("name", SNIPPETS)
-def test_snippet(guide, name):
-    assert SNIPPETS[name](guide) is None, "each asserts on its own results"
-
-
-LATER = {}
-
-
-def later(fn):
-    LATER[fn.__name__] = fn
-    return fn
-
-
-@later
+@snippet
 def job_configuration(guide):
     config = JobConfig(
         name="my-processing-job",
@@ -233,48 +229,71 @@ def job_configuration(guide):
     assert guide.results == [1]
 
 
-@later
+@snippet
 def stream_source(guide):
-    pipeline = Pipeline.create()
+    events = guide.client.get_stream("events")
     source = StreamSource("events")
-    pipeline.read_from(source).write_to(Pipeline.to_list("results"))
+    pipeline = Pipeline.create()
+    pipeline.read_from(source).map(lambda x: x.upper()).write_to(Pipeline.to_list("results"))
+    job = guide.jet.submit(pipeline)
+    events.publish("a")
+    until(lambda: guide.results == ["A"])
+    events.publish_all(["b", "c"])
+    until(lambda: guide.results == ["A", "B", "C"])
+    assert not job.is_terminal()
+    job.cancel()
 
 
-@later
-def controlling_suspend(guide):
-    job = guide.jet.submit(guide.quick())
+@snippet
+def controlling(guide):
+    numbers = guide.client.get_stream("controlled")
+    pipeline = Pipeline.create()
+    pipeline.read_from(StreamSource("controlled")).rolling_aggregate(lambda acc, x: acc + x, 0).write_to(
+        Pipeline.to_list("results")
+    )
+    job = guide.jet.submit(pipeline, JobConfig(processing_guarantee=ProcessingGuarantee.EXACTLY_ONCE))
+    numbers.publish(1)
+    until(lambda: guide.results == [1])
     job.suspend()
-
-
-@later
-def controlling_resume(guide):
-    job = guide.jet.submit(guide.quick())
+    assert job.status is JobStatus.SUSPENDED
+    numbers.publish(10)
     job.resume()
-
-
-@later
-def controlling_restart(guide):
-    job = guide.jet.submit(guide.quick())
+    assert job.status is JobStatus.RUNNING
+    until(lambda: guide.results == [1, 11])
     job.restart()
+    assert job.status is JobStatus.RUNNING
+    numbers.publish(100)
+    until(lambda: guide.results == [1, 11, 111])
+    job.cancel()
+    assert job.status is JobStatus.FAILED
+    assert job.is_user_cancelled
 
 
-@later
-def export_snapshot(guide):
-    job = guide.jet.submit(guide.quick())
+@snippet
+def snapshots(guide):
+    numbers = guide.client.get_stream("exported")
+    pipeline = Pipeline.create()
+    pipeline.read_from(StreamSource("exported")).rolling_aggregate(lambda acc, x: acc + x, 0).write_to(
+        Pipeline.to_list("results")
+    )
+    job = guide.jet.submit(pipeline)
+    numbers.publish_all([1, 10])
+    until(lambda: guide.results == [1, 11])
     job.export_snapshot("checkpoint-1")
-
-
-@later
-def resume_from_snapshot(guide):
+    job.cancel()
     config = JobConfig(name="recovered-job")
     config.initial_snapshot_name = "checkpoint-1"
-    guide.jet.submit(guide.quick(), config)
+    job = guide.jet.submit(pipeline, config)
+    numbers.publish(100)
+    until(lambda: guide.results == [1, 11, 111])
+    job.cancel()
+    guide.jet.get_job_state_snapshot("checkpoint-1").destroy()
+    assert guide.jet.get_job_state_snapshot("checkpoint-1") is None
 
 
-@pytest.mark.notimpl("direct", reason="streams, suspension and snapshots have no implementation yet")
-@pytest.mark.parametrize("name", LATER)
-def test_snippet_for_later(guide, name):
-    assert LATER[name](guide) is None
+@pytest.mark.parametrize("name", SNIPPETS)
+def test_snippet(guide, name):
+    assert SNIPPETS[name](guide) is None, "each asserts on its own results"
 
 
 def test_the_alias_and_jetbridge_are_one():

@@ -21,12 +21,7 @@ from jetbridge import (
 )
 
 DEADLINE = 30
-LATER = pytest.mark.notimpl("direct", reason="guarantees need state that outlives the worker")
-GUARANTEES = [
-    ProcessingGuarantee.NONE,
-    pytest.param(ProcessingGuarantee.AT_LEAST_ONCE, marks=LATER),
-    pytest.param(ProcessingGuarantee.EXACTLY_ONCE, marks=LATER),
-]
+GUARANTEES = list(ProcessingGuarantee)
 
 
 class TestSubmitAndJoin:
@@ -221,9 +216,27 @@ class TestConfigIsHonouredOrRefused:
             with pytest.raises(JobFailedError, match="timeout_millis"):
                 job.join(timeout=DEADLINE)
 
-    def test_a_limit_on_records(self, jet, simple):
-        pipeline, _ = simple(range(1_000))
-        assert self.submit_or_none(jet, pipeline, max_processor_accumulated_records=10) is None
+    @pytest.mark.parametrize(
+        "held",
+        [
+            lambda stage: stage.group_by(lambda n: n % 3).collect(),
+            lambda stage: stage.group_by(lambda n: n).aggregate(lambda acc, n: acc + n, 0),
+            lambda stage: stage.sort(),
+            lambda stage: stage.distinct(),
+        ],
+        ids=["group_by", "aggregate", "sort", "distinct"],
+    )
+    def test_a_limit_on_records(self, jet, held):
+        pipeline, results = Pipeline.create(), jet.list()
+        stage = held(pipeline.read_from(Pipeline.from_list("numbers", range(1_000)))).set_name("held")
+        stage.write_to(Pipeline.to_list(results.name))
+        job = self.submit_or_none(jet, pipeline, max_processor_accumulated_records=10)
+        with pytest.raises(JobFailedError, match=r"'held' holds 1000 records.*max_processor_accumulated_records of 10"):
+            job.join(timeout=DEADLINE)
+        assert results.size() == 0
+        job = self.submit_or_none(jet, pipeline, max_processor_accumulated_records=1_000)
+        job.join(timeout=DEADLINE)
+        assert results.size() > 0
 
     @pytest.mark.parametrize("field", ["metrics_enabled", "store_metrics_after_job_completion"])
     def test_no_metrics(self, jet, simple, field):

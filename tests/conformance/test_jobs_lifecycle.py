@@ -295,26 +295,3 @@ class TestOutput:
             """
         script(body, env={"JETBRIDGE_RUNNER": runner})
         assert script(read, env={"JETBRIDGE_RUNNER": runner}).stdout.strip() == "[1, 2] ['COMPLETED']"
-
-
-LATER = {
-    "suspend": lambda service, job, submit: job.suspend(),
-    "resume": lambda service, job, submit: job.resume(),
-    "restart": lambda service, job, submit: job.restart(),
-    "export_snapshot": lambda service, job, submit: job.export_snapshot("checkpoint-1"),
-    "cancel_and_export_snapshot": lambda service, job, submit: job.cancel_and_export_snapshot("checkpoint-1"),
-    "get_job_state_snapshots": lambda service, job, submit: service.get_job_state_snapshots(),
-    "get_job_state_snapshot": lambda service, job, submit: service.get_job_state_snapshot("checkpoint-1"),
-    "initial_snapshot_name": lambda service, job, submit: submit(JobConfig(initial_snapshot_name="checkpoint-1")),
-    "suspend_on_failure": lambda service, job, submit: submit(JobConfig(suspend_on_failure=True)),
-    "add_status_listener": lambda service, job, submit: job.add_status_listener(print),
-}
-
-
-@pytest.mark.parametrize("call", LATER)
-def test_calls_that_are_not_there_yet_say_so(jet, gate, simple, call):
-    job = jet.submit(gate.pipeline(jet)[0])
-    with pytest.raises(jetbridge.NotYetSupportedError, match=call):
-        LATER[call](jet.service, job, lambda config: jet.submit(simple()[0], config))
-    gate.open()
-    job.join(timeout=DEADLINE)

@@ -58,13 +58,14 @@ def test_a_stdout_that_cannot_show_it(jet, pipeline, monkeypatch):
 
 
 @pytest.mark.parametrize("stdout", [None, "closed"])
-def test_without_a_stdout_the_job_goes_on(jet, pipeline, monkeypatch, stdout):
+def test_without_a_stdout_the_job_goes_on(client, jet, pipeline, monkeypatch, stdout):
     stream = None
     if stdout == "closed":
         stream = io.StringIO()
         stream.close()
     monkeypatch.setattr(sys, "stdout", stream)
-    jet.submit(pipeline(lambda item: print(item))).join(DEADLINE)
+    jet.submit(pipeline(lambda item: print(item) or item)).join(DEADLINE)
+    assert client.get_list("results").get_all() == [1, 2, 3]
 
 
 def test_it_is_kept_in_a_log_file(client, jet, pipeline, capsys):

@@ -69,6 +69,7 @@ def test_keys_spread_over_the_shards():
 class Bits(enum.Flag):
     A = 1
     B = 2
+    C = 4
 
 
 class Text(str):
@@ -108,6 +109,7 @@ def test_equal_keys_of_different_looks(one, two):
         ("n", None),
         (Bits.A, Bits.B),
         (Bits.A | Bits.B, Bits.A),
+        (Bits.A | Bits.B, Bits.A | Bits.C),
         (Bits.A, 1),
         (dt.datetime(2024, 1, 1), dt.date(2024, 1, 1)),
         (dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import sqlite3
 import subprocess
@@ -293,3 +294,32 @@ def test_a_full_disk_when_the_folder_is_made(room: tuple[Database, Any, Any], mo
         monkeypatch.setattr(Path, "mkdir", mkdir)
     with pytest.raises(DiskFullError, match=r"data folder .*other: the disk"):
         Database.open(db.home / "other")
+
+
+def test_nobody_looks_while_another_process_makes_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    original = Database._is_current
+
+    def is_current(db: Database, tx: sqlite3.Connection) -> bool:
+        directory = os.open(db.home, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(directory)
+        looked.append(1)
+        return original(db, tx)
+
+    monkeypatch.setattr(Database, "_is_current", is_current)
+    for _ in range(2):
+        Database.open(tmp_path / "data").close()
+    assert len(looked) == 3
+
+
+def test_a_damaged_schema_whose_message_cannot_be_read_is_damage(tmp_path: Path) -> None:
+    Database.open(tmp_path / "data").close()
+    file = tmp_path / "data" / "jetbridge.db"
+    data = file.read_bytes()
+    assert data.count(b"CREATE TABLE chunks") == 1
+    file.write_bytes(data.replace(b"CREATE TABLE chunks", b"CREATE TABLE c \xff\xff\xff("))
+    with pytest.raises(CorruptDataError, match="the stored data is damaged") as caught:
+        Database.open(tmp_path / "data")
+    assert isinstance(caught.value.__cause__, UnicodeDecodeError)

@@ -166,11 +166,14 @@ def test_an_older_schema_walks_through_the_steps(tmp_path: Path, monkeypatch: py
     db = Database.open(home)
     StoredList(db, "a").add_all([1, 2])
     db.close()
-    step = ("CREATE TABLE outbox (id INTEGER PRIMARY KEY, payload BLOB)", "ALTER TABLE chunks ADD COLUMN attempt TEXT")
+    step = (
+        "CREATE TABLE of_a_later_version (id INTEGER PRIMARY KEY, payload BLOB)",
+        "ALTER TABLE chunks ADD COLUMN attempt TEXT",
+    )
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
     monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
     db = Database.open(home)
-    assert db.reader().execute("SELECT count(*) FROM outbox").fetchone() == (0,)
+    assert db.reader().execute("SELECT count(*) FROM of_a_later_version").fetchone() == (0,)
     StoredList(db, "a").add(3)
     assert StoredList(db, "a").get_all() == [1, 2, 3]
     db.close()
@@ -180,10 +183,12 @@ def test_a_failed_step_changes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     home = tmp_path / "data"
     Database.open(home).close()
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("CREATE TABLE outbox (id)", "nonsense")))
+        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("CREATE TABLE of_a_later_version (id)", "nonsense")))
         patch.setattr(schema, "VERSION", schema.VERSION + 1)
         with pytest.raises(Exception, match="nonsense"):
             Database.open(home)
     db = Database.open(home)
-    assert db.reader().execute("SELECT count(*) FROM sqlite_master WHERE name = 'outbox'").fetchone() == (0,)
+    assert db.reader().execute("SELECT count(*) FROM sqlite_master WHERE name = 'of_a_later_version'").fetchone() == (
+        0,
+    )
     db.close()

@@ -1,0 +1,150 @@
+"""The one file of a batch job: it appears whole when the job completes, or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from jetbridge.connectors.files_staging import Output, StagedFile, hidden, remove, stem, sync_folder
+from jetbridge.errors import SinkError
+
+if TYPE_CHECKING:
+    from jetbridge.connectors.base import ConnectorContext
+    from jetbridge.connectors.files_sink import FileSink
+
+
+class WholeFile(Output):
+    """A file at a path, staged beside it.
+
+    Publishing must be safe to repeat. So before the file gets its name a marker
+    says which file that is, and until the job has ended it stays: a marker whose
+    file has lost its hidden name, or has both names, tells that it is published.
+    """
+
+    def __init__(self, sink: FileSink, context: ConnectorContext) -> None:
+        self._sink = sink
+        self._path = sink.path
+        self._all = stem(os.path.dirname(self._path), os.path.basename(self._path), context)
+        self._run = f"{self._all}.{context.run}"
+        self._staged: StagedFile | None = None
+        self._published: dict[str, Any] | None = None
+
+    @property
+    def length(self) -> int:
+        """The bytes that are staged."""
+        return self._open().length
+
+    def open(self) -> None:
+        """Make the staged file."""
+        self._take_back()
+        self._sink.refuse_existing()
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        # a killed worker leaves its staged file behind; only the same stage of the same job may remove it
+        remove(*hidden(self._all))
+        self._staged = StagedFile.create(f"{self._run}.staged")
+
+    def reopen(self, position: dict[str, Any]) -> None:
+        """Cut the staged file, or see that it is published already."""
+        marker = f"{self._run}.published"
+        if os.path.lexists(marker):
+            if _is_published(marker, self._path):
+                self._published = position
+                return
+            remove(marker)
+            sync_folder(marker)  # before anything that it speaks of is removed
+        self._staged = StagedFile.reopen(f"{self._run}.staged", position["length"], self._sink.what())
+
+    def append(self, data: bytes) -> None:
+        """Add bytes to the staged file."""
+        self._open().append(data)
+
+    def sync(self) -> None:
+        """Make the staged file durable."""
+        if self._published is None:
+            self._open().sync()
+
+    def position(self) -> dict[str, Any]:
+        """The length of the staged file."""
+        if self._published is not None:
+            return self._published
+        self.sync()
+        return {"length": self.length}
+
+    def pause(self) -> None:
+        """Close the staged file."""
+        if self._staged is not None:
+            self._staged.close()
+
+    def complete(self) -> None:
+        """Let the file appear under its name, durably."""
+        if self._published is not None:
+            return
+        staged = self._open()
+        position = {"length": staged.length}
+        ready = self._sink.make(staged)
+        self._mark(ready)
+        self._publish(ready)
+        remove(ready, staged.path)
+        self._published, self._staged = position, None
+
+    def close(self) -> None:
+        """Remove what is staged, and the marker."""
+        self.pause()
+        remove(*hidden(self._run))
+
+    def _open(self) -> StagedFile:
+        if self._staged is None:
+            raise SinkError(f"{self._sink.what()} was published already: the job had completed")
+        return self._staged
+
+    def _mark(self, ready: str) -> None:
+        status = os.stat(ready)
+        marker = f"{self._run}.published"
+        with open(f"{marker}.new", "w", encoding="utf-8") as file:
+            json.dump({"ready": os.path.basename(ready), "device": status.st_dev, "inode": status.st_ino}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(f"{marker}.new", marker)
+        sync_folder(marker)
+
+    def _publish(self, ready: str) -> None:
+        if self._sink.overwrite:
+            os.replace(ready, self._path)
+        else:
+            try:
+                os.link(ready, self._path)  # unlike a rename, this fails when the name was taken in the meantime
+            except FileExistsError:
+                self._sink.refuse_existing()
+                raise
+            except OSError:  # a file system without hard links
+                self._sink.refuse_existing()
+                os.rename(ready, self._path)
+        sync_folder(self._path)
+
+    def _take_back(self) -> None:
+        """Remove what a run of this very job published that never was known to have completed."""
+        for marker in hidden(self._all):
+            if marker.endswith(".published") and _is_this(marker, self._path) and not self._sink.overwrite:
+                remove(self._path)
+
+
+def _is_published(marker: str, path: str) -> bool:
+    ready = os.path.join(os.path.dirname(marker), _read(marker)["ready"])
+    return not os.path.lexists(ready) or _is_this(marker, path)
+
+
+def _is_this(marker: str, path: str) -> bool:
+    """Whether the file at the path is the one that the marker speaks of."""
+    said = _read(marker)
+    try:
+        status = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == (said["device"], said["inode"])
+
+
+def _read(marker: str) -> dict[str, Any]:
+    with open(marker, encoding="utf-8") as file:
+        said: dict[str, Any] = json.load(file)
+    return said

@@ -1,0 +1,199 @@
+"""Jobs that outlive their clients: what an end leaves, and what the next client finds and resumes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+
+import pytest
+
+import jetbridge
+from jetbridge import JobConfig, JobStatus, Pipeline, SnapshotError, StreamSource
+
+DEADLINE = 60.0
+CONFIG = {"name": "sum", "processing_guarantee": "EXACTLY_ONCE"}
+SCRIPT = """
+    def watching():
+        pipeline = Pipeline.create()
+        numbers = pipeline.read_from(jetbridge.StreamSource("numbers"))
+        running = numbers.rolling_aggregate(accumulator=lambda total, n: total + n, initial=0)
+        running.write_to(Pipeline.to_list("sums"))
+        return pipeline
+
+    client = jetbridge.connect()
+    job = client.get_jet().new_job_if_absent(watching(), JobConfig(name="sum", processing_guarantee="EXACTLY_ONCE"))
+    print(job.id, flush=True)
+    """
+
+
+def summing(to="sums", add=lambda total, n: total + n):
+    pipeline = Pipeline.create()
+    running = pipeline.read_from(StreamSource("numbers")).rolling_aggregate(accumulator=add, initial=0)
+    running.write_to(Pipeline.to_list(to))
+    return pipeline
+
+
+def sums(client, until, count):
+    until(lambda: client.get_list("sums").size() >= count, f"{count} sums")
+    return client.get_list("sums").get_all()
+
+
+def test_a_normal_end_suspends_a_stream_with_one_line(home, until, capsys):
+    with jetbridge.connect(home=home, parallelism=1) as client:
+        client.get_stream("numbers").publish_all([1, 2])
+        job = client.get_jet().new_job_if_absent(summing(), JobConfig(**CONFIG))
+        sums(client, until, 2)
+    assert job.status is JobStatus.SUSPENDED
+    assert capsys.readouterr().err == (
+        f"jetbridge: job 'sum' ({job.id}) never ends and is SUSPENDED; new_job_if_absent or resume goes on\n"
+    )
+    with jetbridge.connect(home=home, parallelism=1) as client:
+        client.get_stream("numbers").publish(3)
+        again = client.get_jet().new_job_if_absent(summing(), JobConfig(**CONFIG))
+        assert again.id == job.id
+        assert sums(client, until, 3) == [1, 3, 6]
+        assert again.status is JobStatus.RUNNING
+
+
+def test_a_bounded_job_is_waited_for_beside_a_stream(home, pipeline, gate, until):
+    with jetbridge.connect(home=home, parallelism=1) as client:
+        stream = client.get_jet().submit(summing())
+        batch = client.get_jet().submit(pipeline(gate))
+        gate.reached()
+        gate.open()
+    assert stream.status is JobStatus.SUSPENDED
+    assert batch.status is JobStatus.COMPLETED
+
+
+def test_a_script_is_simply_run_again(home, begin, until):
+    """After a normal end, after Ctrl-C, and after a SIGKILL."""
+    ends = {
+        "end": ("", lambda script: None),
+        "interrupt": ("job.join()", lambda script: os.killpg(script.pid, signal.SIGINT)),
+        "death": ("job.join()", lambda script: script.kill()),
+    }
+    expected, ids = [], set()
+    with jetbridge.connect(home=home, parallelism=1) as client:
+        for number, (tail, end) in enumerate(ends.values(), start=1):
+            wait = f"""
+    while client.get_list("sums").size() < {number}:
+        time.sleep(0.005)
+    """
+            client.get_stream("numbers").publish(number)
+            expected.append(sum(range(number + 1)))
+            script = begin(SCRIPT + wait + tail)
+            ids.add(script.stdout.readline())
+            assert sums(client, until, number) == expected
+            job = client.get_jet().get_job_by_name("sum")
+            end(script)
+            script.communicate(timeout=DEADLINE)
+            assert job.status is JobStatus.SUSPENDED
+            assert client._session.read(job.id).suspended_by == "client"
+    assert len(ids) == 1
+
+
+@pytest.mark.parametrize("suspended_by", ["user", "client"])
+def test_what_somebody_suspended_stays_so(home, until, suspended_by):
+    with contextlib.suppress(KeyError), jetbridge.connect(home=home, parallelism=1) as client:
+        client.get_stream("numbers").publish_all([1, 2])
+        job = client.get_jet().submit(summing(), JobConfig(**CONFIG))
+        sums(client, until, 2)
+        if suspended_by == "user":
+            job.suspend()
+        raise KeyError
+    with jetbridge.connect(home=home, parallelism=1) as client:
+        again = client.get_jet().new_job_if_absent(summing(), JobConfig(**CONFIG))
+        assert again.id == job.id
+        assert (again.status is JobStatus.SUSPENDED) == (suspended_by == "user")
+
+
+def test_it_goes_on_with_the_pipeline_and_the_config_given_now(home, until):
+    with jetbridge.connect(home=home, parallelism=1) as client:
+        client.get_stream("numbers").publish_all([1, 2])
+        client.get_jet().submit(summing(), JobConfig(**CONFIG))
+        sums(client, until, 2)
+    with jetbridge.connect(home=home, parallelism=1) as client:
+        jet = client.get_jet()
+        with pytest.raises(SnapshotError, match="the snapshot does not fit the pipeline"):
+            jet.new_job_if_absent(summing("elsewhere"), JobConfig(**CONFIG))
+        assert jet.get_job_by_name("sum").status is JobStatus.SUSPENDED
+        config = JobConfig(**CONFIG, snapshot_interval_millis=77)
+        job = jet.new_job_if_absent(summing(add=lambda total, n: total + 10 * n), config)
+        assert job.config == config
+        client.get_stream("numbers").publish(3)
+        assert sums(client, until, 3) == [1, 3, 33]
+        job.restart()
+        client.get_stream("numbers").publish(1)
+        assert sums(client, until, 4) == [1, 3, 33, 43], "it was stored with the job"
+
+
+def test_two_processes_resume_one_job(home, begin, until):
+    with jetbridge.connect(home=home, parallelism=1) as client:
+        client.get_stream("numbers").publish(1)
+        job = client.get_jet().submit(summing(), JobConfig(**CONFIG))
+        sums(client, until, 1)
+    wait = """
+    while client.get_list("sums").size() < 2:
+        time.sleep(0.005)
+    while client.get_list("go").size() < 1:
+        time.sleep(0.005)
+    """
+    scripts = [begin(SCRIPT + wait) for _ in range(2)]
+    assert {script.stdout.readline().strip() for script in scripts} == {job.id}
+    with jetbridge.connect(home=home, parallelism=1) as client:
+        client.get_stream("numbers").publish(2)
+        assert sums(client, until, 2) == [1, 3]
+        client.get_list("go").add(1)
+        for script in scripts:
+            _, err = script.communicate(timeout=DEADLINE)
+            assert script.returncode == 0, err
+        assert client.get_jet().get_job(job.id).status is JobStatus.SUSPENDED
+
+
+def test_ctrl_c_suspends_a_resumed_job_too(home, begin, until):
+    with jetbridge.connect(home=home, parallelism=1) as client:
+        job = client.get_jet().submit(summing(), JobConfig(**CONFIG))
+        job.suspend()
+    script = begin("""
+        job = jetbridge.connect().get_jet().get_job_by_name("sum")
+        job.resume()
+        print(job.status, flush=True)
+        job.join()
+        """)
+    assert script.stdout.readline() == "RUNNING\n"
+    os.killpg(script.pid, signal.SIGINT)
+    script.communicate(timeout=DEADLINE)
+    with jetbridge.connect(home=home) as client:
+        job = client.get_jet().get_job(job.id)
+        assert (str(job.status), job.suspension_cause) == ("SUSPENDED", "its client ended with KeyboardInterrupt")
+
+
+def test_shards_are_those_of_the_first_client(home, until):
+    def counting():
+        pipeline = Pipeline.create()
+        keyed = pipeline.read_from(StreamSource("numbers")).group_by(lambda n: n % 7)
+        keyed.rolling_aggregate(accumulator=lambda n, _: n + 1, initial=0).write_to(Pipeline.to_list("sums"))
+        return pipeline
+
+    with jetbridge.connect(home=home, parallelism=1, shards=8) as client:
+        client.get_stream("numbers").publish_all(range(7))
+        client.get_jet().submit(counting(), JobConfig(**CONFIG))
+        sums(client, until, 7)
+    with jetbridge.connect(home=home, parallelism=1, shards=5) as client:
+        client.get_stream("numbers").publish_all(range(7))
+        client.get_jet().get_job_by_name("sum").resume()
+        assert sorted(sums(client, until, 14)) == sorted((key, count) for key in range(7) for count in (1, 2))
+
+
+def test_what_an_ended_job_kept_is_removed(home, until):
+    with jetbridge.connect(home=home, parallelism=1) as client:
+        client.get_stream("numbers").publish_all([1, 2])
+        job = client.get_jet().submit(summing(), JobConfig(**CONFIG))
+        sums(client, until, 2)
+        reader = client._session.db.reader()
+        tables = ("checkpoints", "segments", "pipelines", "outbox")
+        held = {table: reader.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+        assert held["checkpoints"] == held["pipelines"] == 1
+        job.cancel()
+        assert all(reader.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,) for table in tables)
