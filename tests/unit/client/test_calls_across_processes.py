@@ -125,7 +125,8 @@ def test_an_owner_that_is_stopped_does_not_hold_up_for_ever(client, owner, monke
     monkeypatch.setattr(commands, "_HEARING", 0.5)
     process = owner()
     job = client.get_jet().get_job_by_name("sum")
-    os.kill(process.pid, signal.SIGSTOP)
+    with client._session.db.transaction():  # so that it is not stopped while it holds the lock itself
+        os.kill(process.pid, signal.SIGSTOP)
     try:
         with pytest.raises(JobError, match=f"suspend: job 'sum' .* belongs to process {process.pid}, which lives and"):
             job.suspend()
