@@ -39,6 +39,10 @@ def find(conn: sqlite3.Connection, kind: Kind, name: str) -> Structure | None:
     if row is not None:
         _check_row(row, kind, name)
         return Structure(row[2], row[3])
+    if not conn.in_transaction:
+        # Another process may make it just now: the two looks below must see one state.
+        with snapshot(conn):
+            return find(conn, kind, name)
     # A damaged name looks like a structure that is not there: look at the rows themselves, past the index.
     for row in conn.execute("SELECT kind, name, id, size, crc FROM structures NOT INDEXED").fetchall():
         _check_row(row, kind, name)

@@ -90,13 +90,14 @@ class Commits:
         # Completing may need more than this transaction: sinks that publish, or rows that are not delivered yet.
         completing = host.done and ending is None
         at_once = completing and not self._staged and not self._others
-        due = bool(ending) or completing or self._is_due(started)
-        whole = self.journaled and (self._guarantee == EXACTLY_ONCE or due)
         for node in self._staged:
             with blaming_sink(node):
                 for chunk in self._numbered(node):
                     node.sink.write(chunk)
                 self._positions[node.id] = node.sink.position()
+        # Behind the writes: a part that they have finished is shown only when this commit holds the positions.
+        due = bool(ending) or completing or self._is_due(started)
+        whole = self.journaled and (self._guarantee == EXACTLY_ONCE or due)
         outgoing = {node.id: list(self._numbered(node)) for node in self._others}
         writes = {node_id: stage.collect() for node_id, stage in host.state.items()} if whole else {}
         self.figures.epoch(sum(len(write.payload) for part in writes.values() for write in part))
@@ -106,7 +107,6 @@ class Commits:
         elif completing:
             fields |= {"status": "COMPLETING"}
         fields |= ending or {}
-        due = due or self._parts_are_due()
         durable = (self.journaled and due) or any(outgoing[node.id] for node in self._kept) or self._parts_are_due()
         if durable and due:
             self.figures.snapshot(started)

