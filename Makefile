@@ -1,5 +1,6 @@
 # Everything that one does here, each enough on a fresh clone with nothing but Python 3.10 to 3.13:
 #   make demo        the main example: 336,776 flights, as tables
+#   make demo-flink  the same on Apache Flink, on a cluster that it starts
 #   make test        every test
 #   make test-full   the same with many more generated cases, and one after the other
 #   make lint        ruff and mypy
@@ -14,13 +15,16 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full lint bench clean
+.PHONY: help demo demo-flink test test-full lint bench clean
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
 
 demo: $(VENV)/.examples
 	@$(BIN)/python examples/flights.py build/demo
+
+demo-flink: $(VENV)/.examples $(VENV)/.flink
+	@JETBRIDGE_RUNNER=flink $(BIN)/python examples/flights.py build/demo-flink
 
 # Two processes at most: each test of a job starts processes of its own.
 test: $(VENV)/.test

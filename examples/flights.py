@@ -1,7 +1,7 @@
 """The 336,776 flights that left New York City in 2013: who is late, from where, and on which routes.
 
-Run it with `make demo`, or after `pip install "jetbridge[examples]"` with
-`python examples/flights.py [folder for the file of routes]`.
+Run it with `make demo`, on Apache Flink with `make demo-flink`, or after `pip install "jetbridge[examples]"` with
+`python examples/flights.py [folder for the file of routes]`; JETBRIDGE_RUNNER=flink chooses Flink there.
 """
 
 import csv

@@ -21,13 +21,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jetbridge import aggregations, connectors, sinks, sources
+    from jetbridge import aggregations, connectors, services, sinks, sources, testing, windows
     from jetbridge.aggregations import AggregateOperation
     from jetbridge.client import Client, JetService
     from jetbridge.config import JobConfig, ProcessingGuarantee
     from jetbridge.connecting import connect
     from jetbridge.connectors.embedded import ListSource, StreamSource
     from jetbridge.errors import (
+        ClusterError,
         ConfigError,
         ConnectionError,
         CorruptDataError,
@@ -52,17 +53,21 @@ if TYPE_CHECKING:
         UnsupportedByRunnerError,
     )
     from jetbridge.job import Job, JobStatus, JobStatusEvent
+    from jetbridge.kernels.aside import FailedItem
+    from jetbridge.kernels.custom import CustomKernel
     from jetbridge.keyed_stages import GroupedStage
     from jetbridge.metrics import JobMetrics, StageMetrics
     from jetbridge.pipeline import Pipeline
+    from jetbridge.services import ServiceFactory
     from jetbridge.settings import Settings
     from jetbridge.snapshots import JobStateSnapshot
     from jetbridge.stages import BatchStage
     from jetbridge.store.values import register_type
+    from jetbridge.windows import KeyedWindowResult, WindowResult
 
     __version__: str
 
-_MODULES = ("aggregations", "connectors", "errors", "sinks", "sources")
+_MODULES = ("aggregations", "connectors", "errors", "services", "sinks", "sources", "testing", "windows")
 _HOMES = {
     "aggregations": ("AggregateOperation",),
     "client": ("Client", "JetService"),
@@ -70,6 +75,7 @@ _HOMES = {
     "connecting": ("connect",),
     "connectors.embedded": ("ListSource", "StreamSource"),
     "errors": (
+        "ClusterError",
         "ConfigError",
         "ConnectionError",
         "CorruptDataError",
@@ -93,14 +99,18 @@ _HOMES = {
         "UnknownTypeError",
         "UnsupportedByRunnerError",
     ),
+    "kernels.aside": ("FailedItem",),
+    "kernels.custom": ("CustomKernel",),
     "job": ("Job", "JobStatus", "JobStatusEvent"),
     "keyed_stages": ("GroupedStage",),
     "metrics": ("JobMetrics", "StageMetrics"),
     "pipeline": ("Pipeline",),
+    "services": ("ServiceFactory",),
     "settings": ("Settings",),
     "snapshots": ("JobStateSnapshot",),
     "stages": ("BatchStage",),
     "store.values": ("register_type",),
+    "windows": ("KeyedWindowResult", "WindowResult"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -108,11 +118,14 @@ __all__ = [
     "AggregateOperation",
     "BatchStage",
     "Client",
+    "ClusterError",
     "ConfigError",
     "ConnectionError",
     "CorruptDataError",
+    "CustomKernel",
     "DataFolderError",
     "DiskFullError",
+    "FailedItem",
     "GroupedStage",
     "ItemError",
     "JetService",
@@ -128,12 +141,14 @@ __all__ = [
     "JobStateSnapshot",
     "JobStatus",
     "JobStatusEvent",
+    "KeyedWindowResult",
     "ListSource",
     "NotYetSupportedError",
     "Pipeline",
     "PipelineError",
     "ProcessingGuarantee",
     "SerializationError",
+    "ServiceFactory",
     "Settings",
     "SinkError",
     "SnapshotError",
@@ -144,14 +159,18 @@ __all__ = [
     "TimeoutException",
     "UnknownTypeError",
     "UnsupportedByRunnerError",
+    "WindowResult",
     "__version__",
     "aggregations",
     "connect",
     "connectors",
     "errors",
     "register_type",
+    "services",
     "sinks",
     "sources",
+    "testing",
+    "windows",
 ]
 
 

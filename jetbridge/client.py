@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import secrets
+from typing import TYPE_CHECKING, cast
 
-from jetbridge import endings
 from jetbridge.config import JobConfig
 from jetbridge.errors import (
     ConfigError,
@@ -16,9 +16,10 @@ from jetbridge.errors import (
     SinkError,
     SourceError,
 )
-from jetbridge.executions import Submission, stages_of
 from jetbridge.job import Job, JobStatus
-from jetbridge.packing import pack
+from jetbridge.jobs import endings
+from jetbridge.jobs.executions import Submission, stages_of
+from jetbridge.jobs.packing import pack
 from jetbridge.pipeline import Pipeline
 from jetbridge.plan import matching
 from jetbridge.snapshots import JobStateSnapshot
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from jetbridge.jobs.session import Session
     from jetbridge.plan.graph import Plan
-    from jetbridge.session import Session
     from jetbridge.settings import Settings
     from jetbridge.store.records import JobRecord
 
@@ -64,18 +65,27 @@ class Client:
         return JetService(self._session)
 
     def get_list(self, name: str) -> StoredList:
-        """The stored list of a name; it comes into being with its first item."""
+        """The stored list of a name; it comes into being with its first item.
+
+        For a client of a Hazelcast cluster this and the others give that client's own blocking structures.
+        """
         self._session.check_open()
+        if self._session.structures is not None:
+            return cast("StoredList", self._session.structures.list(name))
         return StoredList(self._session.db, name)
 
     def get_map(self, name: str) -> StoredMap:
         """The stored map of a name; it comes into being with its first entry."""
         self._session.check_open()
+        if self._session.structures is not None:
+            return cast("StoredMap", self._session.structures.map(name))
         return StoredMap(self._session.db, name)
 
     def get_stream(self, name: str) -> StoredStream:
         """The stored stream of a name; it comes into being with its first item."""
         self._session.check_open()
+        if self._session.structures is not None:
+            return cast("StoredStream", self._session.structures.stream(name))
         return StoredStream(self._session.db, name)
 
     def shutdown(self) -> None:
@@ -130,6 +140,8 @@ class JetService:
             UnsupportedByRunnerError: When the runner cannot honour the pipeline or the config.
             SnapshotError: When the initial snapshot is unknown, cannot be read or does not fit the pipeline.
             SerializationError: When a function cannot travel to the worker.
+            ConnectionError: When a cluster elsewhere, on which it is to run, does not answer.
+            ClusterError: When that cannot run it: its version, its free slots, or what it can reach does not do.
             JobAlreadyExistsError: When an active job has the config's name.
         """
         submission = self._accepted(pipeline, config)
@@ -230,7 +242,7 @@ class JetService:
         if config is not None and not isinstance(config, JobConfig):
             raise ConfigError(f"the config must be a JobConfig, as JobConfig(name='...') makes it; got {config!r}")
         config = JobConfig() if config is None else config.model_copy(deep=True)
-        plan = pipeline.plan()
+        plan = self._session.bound(pipeline.plan())
         for source in plan.sources:
             try:
                 source.source.check()
@@ -252,7 +264,8 @@ class JetService:
             matching.check(snapshots.checkpoint(self._session.db.home, config.initial_snapshot_name), plan)
         for source in plan.sources:
             source.source.submitted(str(self._session.db.home))
-        return Submission(config, plan, pack(plan))
+        run = secrets.token_hex(8)
+        return Submission(config, plan, pack(plan, run), run)
 
     def _start(self, submission: Submission) -> Job:
         return Job(self._session, self._session.jobs.start(submission))

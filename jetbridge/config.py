@@ -68,7 +68,10 @@ class JobConfig(BaseModel):
         processing_guarantee: What holds after a failure.
         snapshot_interval_millis: Time between automatic snapshots in milliseconds
             (or a ``timedelta``); without a guarantee there are none.
-        auto_scaling_enabled: Whether the job may change its parallelism while it runs.
+        auto_scaling_enabled: Whether the job may change its parallelism while it runs. On Flink a job with a guarantee
+            that has less than it could use is stopped behind a savepoint and goes on with more when a TaskManager
+            joins; one that leaves is survived either way. On the Direct runner it changes nothing: a job has its
+            processes from the start, and those without work take no core.
         suspend_on_failure: Suspend the job when a user's function fails, instead of ending it.
         initial_snapshot_name: The named snapshot that the job starts from.
         split_brain_protection_enabled: Run only while a majority of the cluster is there.

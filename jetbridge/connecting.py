@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from jetbridge.runner import load_runner, prepare
+from jetbridge.runner import GROUP, load_runner, prepare
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jetbridge.client import Client
 
 
@@ -18,7 +22,8 @@ def connect(
     parallelism: int | None = None,
     shards: int | None = None,
     flink_url: str | None = None,
-    **unknown: Any,
+    hazelcast: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> Client:
     """Open a data folder and get ready to run pipelines.
 
@@ -43,8 +48,10 @@ def connect(
         home: The data folder; ``./.jetbridge`` by default. It is made if it does not exist.
         parallelism: How many cores a job uses; all by default.
         shards: Into how many shards keys are split; 128 by default.
-        flink_url: The address of a Flink cluster, for its runner.
-        **unknown: Refused; it is here for the error to be a ConfigError that lists the settings.
+        flink_url: The address of a Flink cluster that is there already, for its runner.
+        hazelcast: Options of ``hazelcast.HazelcastClient``, such as ``cluster_members``: names of lists, maps
+            and streams then mean structures of that Hazelcast cluster. Each worker opens a client with them.
+        **more: Other settings by their names, such as ``flink_checkpoints``: see `jetbridge.settings.Settings`.
 
     Returns:
         A client, which is also a context manager.
@@ -53,21 +60,40 @@ def connect(
         ConfigError: For a setting that is unknown or not allowed, wherever it came from.
         DataFolderError: When the data folder cannot be used.
     """
-    prepare(runner or os.environ.get("JETBRIDGE_RUNNER") or "direct")
+    expected = runner or os.environ.get("JETBRIDGE_RUNNER") or "direct"
+    prepare(expected)
+    try:
+        client = _connected(
+            runner=runner,
+            home=home,
+            parallelism=parallelism,
+            shards=shards,
+            flink_url=flink_url,
+            hazelcast=hazelcast,
+            **more,
+        )
+    except BaseException:
+        _forget(expected)
+        raise
+    if client.settings.runner != expected:
+        _forget(expected)
+    return client
+
+
+def _connected(**given: Any) -> Client:
     # Only now what takes its time to import: the runner makes use of it.
-    from jetbridge import endings
     from jetbridge.client import Client
-    from jetbridge.session import Session
+    from jetbridge.jobs import endings
+    from jetbridge.jobs.session import Session
     from jetbridge.settings import load_settings
 
-    settings = load_settings(
-        runner=runner,
-        home=home,
-        parallelism=parallelism,
-        shards=shards,
-        flink_url=flink_url,
-        **unknown,
-    )
+    settings = load_settings(**given)
     session = Session(settings, load_runner(settings.runner))
     endings.watch(session)
     return Client(session)
+
+
+def _forget(runner: str) -> None:
+    """End what a runner has prepared for a client that does not come; the counterpart of `runner.prepare`."""
+    for entry in entry_points(group=GROUP, name=runner):
+        getattr(sys.modules.get(entry.module), "forget", lambda: None)()

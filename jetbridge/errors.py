@@ -23,6 +23,7 @@
     │   ├── DataFolderError         is no usable folder
     │   ├── CorruptDataError        a stored row does not match its checksum
     │   └── DiskFullError
+    ├── ClusterError                a cluster cannot be started, or cannot do what a job needs
     └── ConnectionError             a cluster cannot be reached (also the built-in ConnectionError)
 
 Errors of the libraries below (Beam, Flink, Hazelcast, SQLite, pyarrow) do not
@@ -158,6 +159,10 @@ class CorruptDataError(StoreError):
 
 class DiskFullError(StoreError):
     """The disk of the data folder is full; the last commit stands."""
+
+
+class ClusterError(JetbridgeError):
+    """A cluster cannot be started or cannot do what a job needs: the message says what is missing and what to do."""
 
 
 class ConnectionError(JetbridgeError, builtins.ConnectionError):

@@ -7,7 +7,8 @@
     from hazelcast.jet.pipeline import Pipeline
 
 If hazelcast-python-client is installed, its package ``hazelcast`` gets a
-subpackage ``jet``, and its ``HazelcastClient`` a method ``get_jet``; nothing else
+subpackage ``jet``, and its ``HazelcastClient`` a method ``get_jet``, with which names of
+lists, maps and streams mean structures of its cluster; nothing else
 in it is touched. If it is not, an empty package ``hazelcast`` holds ``jet``, and
 `jetbridge.connect` gives the client. Importing this module twice does no harm.
 """
@@ -17,12 +18,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import warnings
+import weakref
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import jetbridge
-from jetbridge.errors import NotYetSupportedError
+from jetbridge.errors import ConfigError, ConnectionError
+
+if TYPE_CHECKING:
+    from jetbridge.client import Client, JetService
 
 _OURS = "_jetbridge"
 _NAMES = {
@@ -74,7 +80,9 @@ def install() -> None:
 
 def _parent() -> ModuleType:
     if "hazelcast" in sys.modules or importlib.util.find_spec("hazelcast") is not None:
-        return importlib.import_module("hazelcast")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of asyncore, on Python 3.11
+            return importlib.import_module("hazelcast")
     module = ModuleType("hazelcast", "Stands in for hazelcast-python-client, which is not installed.")
     _dress(module, package=True)
     sys.modules["hazelcast"] = module
@@ -108,12 +116,39 @@ def _dress(module: ModuleType, *, package: bool) -> None:
     setattr(module, _OURS, True)
 
 
-def _get_jet(self: Any, **settings: Any) -> NoReturn:
-    """The service that pipelines are submitted to, on structures of this client's cluster."""
-    raise NotYetSupportedError(
-        "get_jet: this version of jetbridge does not reach the structures of a Hazelcast cluster; "
-        "jetbridge.connect().get_jet() works on structures in a data folder"
-    )
+_services: weakref.WeakKeyDictionary[Any, tuple[dict[str, Any], Client]] = weakref.WeakKeyDictionary()
+
+
+def _get_jet(self: Any, **settings: Any) -> JetService:
+    """The service that pipelines are submitted to, on structures of this client's cluster.
+
+    It is the same at each call, and ends with the client: `shutdown` waits for jobs that end, and
+    suspends those that do not.
+
+    Args:
+        self: The client.
+        **settings: As for `jetbridge.connect`, such as ``runner="flink"``; at the first call.
+
+    Raises:
+        ConnectionError: When the client is shut down.
+        ConfigError: For a setting that is not allowed, or when it is another one than at the first call.
+    """
+    from jetbridge.connectors.hazelcast.cluster import HazelcastCluster
+
+    if not self.lifecycle_service.is_running():
+        raise ConnectionError("get_jet: this HazelcastClient is shut down: make a new one")
+    known = _services.get(self)
+    if known is not None:
+        if settings and settings != known[0]:
+            raise ConfigError(
+                f"get_jet was called with {known[0] or 'no settings'} before, and now with {settings}: give the "
+                "settings at the first call, or use jetbridge.connect(hazelcast=...) for a client with others"
+            )
+        return known[1].get_jet()
+    client = jetbridge.connect(hazelcast=HazelcastCluster.of(self).config, **settings)
+    _services[self] = settings, client
+    self.lifecycle_service.add_listener(lambda state: client.shutdown() if state == "SHUTTING_DOWN" else None)
+    return client.get_jet()
 
 
 install()

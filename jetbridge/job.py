@@ -19,7 +19,7 @@ from jetbridge.metrics import JobMetrics
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetbridge.session import Session
+    from jetbridge.jobs.session import Session
     from jetbridge.store.records import JobRecord
 
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from jetbridge.plan.keyed import AggregateNode, DistinctNode, GroupNode, RollingNode
-from jetbridge.stages import GeneralStage, SinkStage, StreamStage, endless, operation_of
+from jetbridge.aggregate_stages import Aggregating
+from jetbridge.coaggregate_stages import CoAggregating
+from jetbridge.join_stages import Joining
+from jetbridge.plan.keyed import DistinctNode, GroupNode
+from jetbridge.service_stages import KeyedServing
+from jetbridge.sides import Side
+from jetbridge.stages import ROLLING, GeneralStage, SinkStage, StreamStage, endless
+from jetbridge.stateful_stages import Stateful
+from jetbridge.windowed_stages import WindowedStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jetbridge.aggregations import AggregateOperation
     from jetbridge.connectors.base import Sink
+    from jetbridge.windows import Window
 
 StageT = TypeVar("StageT", bound=GeneralStage)
 
 
-class GroupedStage(Generic[StageT]):
+class GroupedStage(Aggregating[StageT], CoAggregating[StageT], Joining[StageT], KeyedServing[StageT], Stateful[StageT]):
     """Items with a key, on their way to a stage that works by key."""
 
     def __init__(self, stage: StageT, key_fn: Callable[[Any], Any]) -> None:
@@ -24,47 +32,18 @@ class GroupedStage(Generic[StageT]):
         self._key_fn = key_fn
         self._used = False
 
-    def aggregate(
-        self,
-        accumulator: Callable[[Any, Any], Any] | AggregateOperation,
-        initial: Any = None,
-        combiner: Callable[[Any, Any], Any] | None = None,
-        finisher: Callable[[Any], Any] | None = None,
-    ) -> StageT:
-        """Fold the items of each key into one result, ``(key, result)``, at the end of the input.
-
-        Example:
-            >>> from jetbridge import Pipeline, aggregations
-            >>> words = Pipeline.create().read_from(Pipeline.from_list("words", ["a", "b", "a"]))
-            >>> words.group_by(lambda word: word).aggregate(aggregations.counting())
-            <BatchStage 'aggregate'>
-
-        The arguments are those of `BatchStage.aggregate`.
-
-        Raises:
-            PipelineError: On a stream, which has no end.
-        """
-        self._bounded("aggregate", "use rolling_aggregate(...) for a result after each item")
-        operation = operation_of(accumulator, initial, combiner, finisher)
-        return self._then(AggregateNode, "aggregate", operation=operation)
-
-    def rolling_aggregate(
-        self,
-        accumulator: Callable[[Any, Any], Any] | AggregateOperation,
-        initial: Any = None,
-        combiner: Callable[[Any, Any], Any] | None = None,
-        finisher: Callable[[Any], Any] | None = None,
-    ) -> StageT:
-        """Emit, for each item, ``(key, result)`` of its key's items up to it.
-
-        The arguments are those of `BatchStage.aggregate`.
-        """
-        operation = operation_of(accumulator, initial, combiner, finisher)
-        return self._then(RollingNode, "rolling_aggregate", operation=operation)
-
     def distinct(self) -> StageT:
         """The first item of each key, as soon as it is seen."""
         return self._then(DistinctNode, "distinct")
+
+    def window(self, window: Window) -> WindowedStage[StageT]:
+        """Divide the items of each key by their times, too.
+
+        Raises:
+            PipelineError: When the items have no times, or ``window`` is no window.
+        """
+        self._used = True
+        return WindowedStage.of(self._stage, window, self._key_fn)
 
     def write_to(self, sink: Sink) -> SinkStage:
         """Send all items of each key to a sink, as ``(key, [items])``, at the end of the input.
@@ -72,7 +51,7 @@ class GroupedStage(Generic[StageT]):
         Raises:
             PipelineError: On a stream, which has no end.
         """
-        self._bounded("group_by(...).write_to", "use rolling_aggregate(...), or write the items ungrouped")
+        self._check_that_it_ends("group_by(...).write_to", "use rolling_aggregate(...), or write the items ungrouped")
         return self.collect().write_to(sink)
 
     def collect(self) -> StageT:
@@ -81,16 +60,32 @@ class GroupedStage(Generic[StageT]):
         Raises:
             PipelineError: On a stream, which has no end.
         """
-        self._bounded("collect", "use rolling_aggregate(...) for a result after each item")
+        self._check_that_it_ends("collect")
         return self._then(GroupNode, "group_by")
 
-    def _bounded(self, operator: str, way_out: str) -> None:
+    def _check_that_it_ends(self, operator: str, way_out: str = ROLLING) -> None:
         if isinstance(self._stage, StreamStage):
             raise endless(operator, way_out)
+
+    def _side(self) -> Side:
+        return Side(self._stage, self._key_fn, group=self)
+
+    def _aggregated(self, kind: Any, name: str, operation: AggregateOperation) -> StageT:
+        return self._then(kind, name, operation=operation)
+
+    def _above(self) -> GeneralStage:
+        return self._stage
+
+    def _with_state(self, kind: Any, **fields: Any) -> StageT:
+        return self._then(kind, kind.kind, **fields)
 
     def _then(self, kind: Any, name: str, **fields: Any) -> StageT:
         self._used = True
         return self._stage._then(kind, name, key_fn=self._key_fn, **fields)
+
+    def _unread(self) -> tuple[str, str]:
+        ways_on = "aggregate(...), rolling_aggregate(...), map_stateful(...), window(...), distinct() or write_to(...)"
+        return "group_by", ways_on
 
     def __repr__(self) -> str:
         return f"<GroupedStage after '{self._stage.name}'>"

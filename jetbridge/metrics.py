@@ -19,12 +19,14 @@ class StageMetrics:
         received_count: Items that it was given; 0 for a source.
         emitted_count: Items that it gave on; 0 for a sink.
         errors: Items on which the user's function failed and that were skipped or put aside.
+        late_count: Items that came behind the watermark, too late for their window.
     """
 
     kind: str
     received_count: int = 0
     emitted_count: int = 0
     errors: int = 0
+    late_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,9 @@ class JobMetrics:
             received_count=record.get("received", 0),
             emitted_count=record.get("emitted", 0),
             stages={
-                name: StageMetrics(stage["kind"], stage["received"], stage["emitted"], stage["errors"])
+                name: StageMetrics(
+                    stage["kind"], stage["received"], stage["emitted"], stage["errors"], stage.get("late", 0)
+                )
                 for name, stage in record.get("stages", {}).items()
             },
             progress=record.get("progress"),

@@ -8,23 +8,29 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from jetbridge.arguments import described
 from jetbridge.connectors.base import Sink, Source
 from jetbridge.connectors.embedded import ListSink, ListSource, MapSink, MapSource, StreamSource
 from jetbridge.connectors.logger import LoggerSink
 from jetbridge.connectors.memory import ItemsSource
 from jetbridge.errors import PipelineError
 from jetbridge.plan.base import Node
-from jetbridge.plan.ends import SinkNode, SourceNode
+from jetbridge.plan.ends import BeamNode, SinkNode, SourceNode
 from jetbridge.plan.graph import Plan, checked, named
+from jetbridge.plan.keyed import KeyedNode
 from jetbridge.plan.render import to_dot, to_mermaid, to_svg
-from jetbridge.stages import BatchStage, SinkStage, Stage, StreamStage, described
+from jetbridge.plan.side import FailedNode
+from jetbridge.plan.stateless import MergeNode
+from jetbridge.stages import BatchStage, SinkStage, Stage, StreamStage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jetbridge.keyed_stages import GroupedStage
+    from jetbridge.windowed_stages import WindowedStage
 
 NodeT = TypeVar("NodeT", bound=Node)
+StageT = TypeVar("StageT", bound=Stage)
 
 
 class Pipeline:
@@ -50,7 +56,9 @@ class Pipeline:
 
     def __init__(self) -> None:
         self._nodes: list[Node] = []
-        self._groups: list[GroupedStage[Any]] = []
+        # The stages that are one with another: its id, theirs, and what they add to its name.
+        self._parts: dict[int, dict[int, str]] = {}
+        self._groups: list[GroupedStage[Any] | WindowedStage[Any]] = []
 
     @staticmethod
     def create() -> Pipeline:
@@ -136,9 +144,9 @@ class Pipeline:
         """
         for group in self._groups:
             if not group._used:
+                what, ways_on = group._unread()
                 raise PipelineError(
-                    f"nothing reads the group_by after '{group._stage.name}': go on with aggregate(...), "
-                    "rolling_aggregate(...), distinct() or write_to(...), or remove it"
+                    f"nothing reads the {what} after '{group._stage.name}': go on with {ways_on}, or remove it"
                 )
         return checked(self._nodes)
 
@@ -169,6 +177,25 @@ class Pipeline:
             if node.named and node.name == name and node.id != node_id:
                 raise PipelineError(f"two stages are named '{name}': give one of them another name with set_name")
         self._nodes[node_id] = replace(self._nodes[node_id], name=name, named=True)
+        for part, suffix in self._parts.get(node_id, {}).items():
+            self._rename(part, f"{name}-{suffix}")
+
+    def _on_error(self, stage: StageT, then: Any) -> StageT:
+        node = self._nodes[stage._id]
+        calls = isinstance(node, KeyedNode) or any(map(callable, node.functions.values()))
+        if not calls or isinstance(node, (SourceNode, BeamNode)):
+            raise PipelineError(f"on_error: {node.kind} '{stage.name}' calls no function of an item")
+        whole = [*self._parts.get(node.id, {}), node.id]
+        if isinstance(then, Sink):
+            failed = [self._add(FailedNode, "on_error", (each,)).id for each in whole]
+            if len(failed) > 1:
+                failed = [self._add(MergeNode, "merge", tuple(failed)).id]
+            self._write(Stage(self, failed[0]), then)
+        elif then not in ("fail", "skip"):
+            raise PipelineError(f"on_error must be given 'fail', 'skip' or a sink; got {described(then)}")
+        for each in whole:
+            self._nodes[each] = replace(self._nodes[each], on_error=then if then == "fail" else "skip")
+        return stage
 
     def _name(self, node_id: int) -> str:
         return named(self._nodes)[node_id].name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jetbridge.store import snapshots
 
 if TYPE_CHECKING:
-    from jetbridge.session import Session
+    from jetbridge.jobs.session import Session
 
 
 class JobStateSnapshot:

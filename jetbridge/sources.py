@@ -1,12 +1,14 @@
-"""Files as sources: text, CSV, JSON lines and Parquet.
+"""Files as sources: text, CSV, JSON lines and Parquet; and structures of a Hazelcast cluster.
 
-Each takes a path or a glob; every file that matches is a partition of its own,
+Each of the first takes a path or a glob; every file that matches is a partition of its own,
 in the order of the paths. Files that end in .gz, .bz2, .xz, .zst, .lz4 or .zip
 (of one file) are decompressed as they are read; such a file is read by one
 process, while all cores share an uncompressed one. A glob may be a URL that
 fsspec can open (``s3://…``).
 
-They need pyarrow and fsspec: ``pip install "jetbridge[files]"``.
+They need pyarrow and fsspec: ``pip install "jetbridge[files]"``. Those of Hazelcast
+need its client: ``pip install "jetbridge[hazelcast]"``; without ``cluster`` they read the
+cluster of the client that submits, ``jetbridge.connect(hazelcast={...})``.
 """
 
 from __future__ import annotations
@@ -18,11 +20,24 @@ from jetbridge.connectors.files_csv import NULLS, CsvSource
 from jetbridge.connectors.files_json import JsonLinesSource
 from jetbridge.connectors.files_parquet import ParquetSource
 from jetbridge.connectors.files_text import TextSource
+from jetbridge.connectors.hazelcast.list_source import ListSource as HazelcastListSource
+from jetbridge.connectors.hazelcast.map_source import MapSource as HazelcastMapSource
+from jetbridge.connectors.hazelcast.stream_source import StreamSource as HazelcastStreamSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
-__all__ = ["csv", "json_lines", "parquet", "text"]
+__all__ = [
+    "csv",
+    "hazelcast_list",
+    "hazelcast_map",
+    "hazelcast_reliable_topic",
+    "hazelcast_ringbuffer",
+    "json_lines",
+    "parquet",
+    "text",
+]
 
 Path = str | os.PathLike[str]
 
@@ -185,3 +200,109 @@ def parquet(path: Path, *, select: Sequence[str] | None = None, name: str | None
             read; in the job when a file is damaged or lacks a selected column.
     """
     return ParquetSource(path, select=select, name=name)
+
+
+def hazelcast_map(name: str, *, cluster: Mapping[str, Any] | None = None) -> HazelcastMapSource:
+    """The entries of a map of a Hazelcast cluster, as ``(key, value)``.
+
+    >>> hazelcast_map("my-map").name
+    'my-map'
+
+    It is read by the cluster's partitions, in pages, so that memory does not grow with the map. Entries
+    that nobody touches while the job reads come exactly once; one that is put, changed or
+    removed meanwhile is seen before or after that.
+
+    Args:
+        name: The map's name.
+        cluster: Options of ``hazelcast.HazelcastClient``, for another cluster than the client's.
+
+    Returns:
+        A batch source; what `jetbridge.Pipeline.from_map` means for a client of a cluster.
+
+    Raises:
+        ConfigError: For an option that the client library does not take, or without that library.
+        SourceError: When the job is submitted and the name is that of another structure.
+        ConnectionError: When the job is submitted and the cluster does not answer.
+    """
+    return HazelcastMapSource(name, cluster)
+
+
+def hazelcast_list(name: str, *, cluster: Mapping[str, Any] | None = None) -> HazelcastListSource:
+    """The items of a list of a Hazelcast cluster, in their order, as many as it has when the job starts.
+
+    >>> hazelcast_list("my-list").name
+    'my-list'
+
+    Args:
+        name: The list's name.
+        cluster: As for `hazelcast_map`.
+
+    Returns:
+        A batch source; what `jetbridge.ListSource` means for a client of a cluster.
+
+    Raises:
+        JetbridgeError: As for `hazelcast_map`; in the job when the list becomes shorter while it is read.
+    """
+    return HazelcastListSource(name, cluster)
+
+
+def hazelcast_ringbuffer(
+    name: str,
+    *,
+    initial_position: str = "earliest",
+    overwritten: str = "fail",
+    cluster: Mapping[str, Any] | None = None,
+) -> HazelcastStreamSource:
+    """The items of a ringbuffer of a Hazelcast cluster, which never ends.
+
+    >>> hazelcast_ringbuffer("events", initial_position="latest").bounded
+    False
+
+    Offsets are the ringbuffer's sequence numbers, so that a job with a guarantee goes on where it
+    stood, as long as the items are there: a ringbuffer that is full overwrites its oldest ones.
+
+    Args:
+        name: The ringbuffer's name.
+        initial_position: ``"earliest"`` for all that is there, ``"latest"`` for what is added from the submit on.
+        overwritten: What to do about items that were overwritten before they were read: ``"fail"``, with an
+            error that names them, or ``"skip"`` them and log a warning.
+        cluster: As for `hazelcast_map`.
+
+    Returns:
+        A stream source; `jetbridge.StreamSource` means it, or a reliable topic, for a client of a cluster.
+
+    Raises:
+        PipelineError: For another position, or another word for ``overwritten``.
+        JetbridgeError: As for `hazelcast_map`.
+    """
+    return HazelcastStreamSource(name, "ringbuffer", initial_position, overwritten, cluster)
+
+
+def hazelcast_reliable_topic(
+    name: str,
+    *,
+    initial_position: str = "earliest",
+    overwritten: str = "fail",
+    cluster: Mapping[str, Any] | None = None,
+) -> HazelcastStreamSource:
+    """The messages of a reliable topic of a Hazelcast cluster, which never ends.
+
+    >>> hazelcast_reliable_topic("news").name
+    'news'
+
+    It is read from the ringbuffer that the cluster keeps the topic in; see `hazelcast_ringbuffer`.
+
+    Args:
+        name: The topic's name.
+        initial_position: ``"earliest"`` for all that is there, ``"latest"`` for what is published from the submit on.
+        overwritten: As for `hazelcast_ringbuffer`.
+        cluster: As for `hazelcast_map`.
+
+    Returns:
+        A stream source.
+
+    Raises:
+        PipelineError: For another position, or another word for ``overwritten``.
+        JetbridgeError: As for `hazelcast_map`.
+    """
+    return HazelcastStreamSource(name, "reliable topic", initial_position, overwritten, cluster)

@@ -6,28 +6,39 @@ A stage may be used more than once: each use gets all items.
 
 from __future__ import annotations
 
-import reprlib
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from typing_extensions import Self
 
-from jetbridge.aggregations import AggregateOperation, folding
+from jetbridge.aggregate_stages import Aggregating
+from jetbridge.arguments import described, function
+from jetbridge.coaggregate_stages import CoAggregating
 from jetbridge.errors import PipelineError
+from jetbridge.hash_join_stages import HashJoining
 from jetbridge.plan.ends import BeamNode
-from jetbridge.plan.keyed import AggregateNode, DistinctNode, RollingNode, SortNode
-from jetbridge.plan.stateless import FilterNode, FlatMapNode, MapNode, MergeNode, PeekNode
+from jetbridge.plan.keyed import DistinctNode, SortNode
+from jetbridge.plan.side import LateNode
+from jetbridge.plan.stateless import FilterNode, FlatMapNode, MapNode, MergeNode
+from jetbridge.service_stages import Serving
+from jetbridge.shaping_stages import Placing, Shaping
+from jetbridge.sides import Side
+from jetbridge.stateful_stages import Stateful
+from jetbridge.timed_stages import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from jetbridge.aggregations import AggregateOperation
     from jetbridge.connectors.base import Sink
     from jetbridge.keyed_stages import GroupedStage
     from jetbridge.pipeline import Pipeline
 
 Result = TypeVar("Result")
+ROLLING = "use rolling_aggregate(...) for a result after each item"
+"""The way out for who wants an aggregate of a stream."""
 
 
-class Stage:
+class Stage(Placing):
     """A place in a pipeline."""
 
     def __init__(self, pipeline: Pipeline, node_id: int) -> None:
@@ -59,7 +70,7 @@ class SinkStage(Stage):
     """The end of a branch."""
 
 
-class GeneralStage(Stage):
+class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
     """What stages of batch and of stream pipelines have in common."""
 
     def map(self, fn: Callable[[Any], Any]) -> Self:
@@ -74,7 +85,7 @@ class GeneralStage(Stage):
         Raises:
             PipelineError: When ``fn`` is not callable.
         """
-        return self._then(MapNode, "map", fn=_callable("map", "fn", fn))
+        return self._then(MapNode, "map", fn=function("map", "fn", fn))
 
     def filter(self, predicate: Callable[[Any], Any]) -> Self:
         """Keep the items for which a function returns something true.
@@ -82,7 +93,7 @@ class GeneralStage(Stage):
         Raises:
             PipelineError: When ``predicate`` is not callable.
         """
-        return self._then(FilterNode, "filter", predicate=_callable("filter", "predicate", predicate))
+        return self._then(FilterNode, "filter", predicate=function("filter", "predicate", predicate))
 
     def flat_map(self, fn: Callable[[Any], Iterable[Any]]) -> Self:
         """Replace each item by all items of the iterable that a function returns.
@@ -93,11 +104,7 @@ class GeneralStage(Stage):
         Raises:
             PipelineError: When ``fn`` is not callable.
         """
-        return self._then(FlatMapNode, "flat_map", fn=_callable("flat_map", "fn", fn))
-
-    def peek(self) -> Self:
-        """Log each item and pass it on: logger ``jetbridge.<job name>``, level INFO."""
-        return self._then(PeekNode, "peek")
+        return self._then(FlatMapNode, "flat_map", fn=function("flat_map", "fn", fn))
 
     def merge(self, *others: GeneralStage) -> Self:
         """All items of this stage and of others; each source partition's order is kept.
@@ -138,26 +145,9 @@ class GeneralStage(Stage):
         """
         from jetbridge.keyed_stages import GroupedStage
 
-        grouped = GroupedStage(self, _callable("group_by", "key_fn", key_fn))
+        grouped = GroupedStage(self, function("group_by", "key_fn", key_fn))
         self._pipeline._groups.append(grouped)
         return grouped
-
-    def rolling_aggregate(
-        self,
-        accumulator: Callable[[Any, Any], Any] | AggregateOperation,
-        initial: Any = None,
-        combiner: Callable[[Any, Any], Any] | None = None,
-        finisher: Callable[[Any], Any] | None = None,
-    ) -> Self:
-        """Emit, for each item, the result of all items up to it; the arguments are those of ``aggregate``.
-
-        Example:
-            >>> from jetbridge import Pipeline, StreamSource, aggregations
-            >>> Pipeline.create().read_from(StreamSource("clicks")).rolling_aggregate(aggregations.counting())
-            <StreamStage 'rolling_aggregate'>
-        """
-        operation = operation_of(accumulator, initial, combiner, finisher)
-        return self._then(RollingNode, "rolling_aggregate", key_fn=None, operation=operation)
 
     def distinct(self, key_fn: Callable[[Any], Any] | None = None) -> Self:
         """Keep the first item of each key, and emit it at once.
@@ -170,8 +160,53 @@ class GeneralStage(Stage):
             PipelineError: When ``key_fn`` is not callable.
         """
         if key_fn is not None:
-            _callable("distinct", "key_fn", key_fn)
+            function("distinct", "key_fn", key_fn)
         return self._then(DistinctNode, "distinct", key_fn=key_fn)
+
+    def on_error(self, then: str | Sink) -> Self:
+        """What becomes of an item on which the user's function in this stage raises.
+
+        Example:
+            >>> from jetbridge import Pipeline
+            >>> texts = Pipeline.create().read_from(Pipeline.from_list("texts", ["1", "two"]))
+            >>> texts.map(int).on_error(Pipeline.to_list("bad"))
+            <BatchStage 'map'>
+
+        Args:
+            then: ``"fail"``, the default: the job fails. ``"skip"``: it goes on
+                without the item, and the metrics count it. Or a sink, which gets
+                a `FailedItem` with the job's guarantee: each just once with
+                EXACTLY_ONCE. A function of an item in a stage with state, such as
+                an accumulator, must not have changed anything when it raises.
+
+        Returns:
+            This stage.
+
+        Raises:
+            PipelineError: When ``then`` is none of these, or no function of a user's is called here.
+        """
+        return self._pipeline._on_error(self, then)
+
+    def late_items(self) -> Self:
+        """The items that came too late for this stage's windows, matches or states, without times.
+
+        Example:
+            >>> from jetbridge import Pipeline, StreamSource, aggregations, windows
+            >>> clicks = Pipeline.create().read_from(StreamSource("clicks")).with_timestamps(lambda click: click["at"])
+            >>> counts = clicks.window(windows.tumbling(60_000)).aggregate(aggregations.counting())
+            >>> counts.late_items()
+            <StreamStage 'late_items'>
+
+        Raises:
+            PipelineError: When this stage has neither windows, nor joins by times, nor a ttl.
+        """
+        node = self._pipeline._nodes[self._id]
+        if not getattr(node, "drops_late", False):
+            raise PipelineError(
+                f"late_items: nothing is late for {node.kind} '{self.name}': call it behind a window, a join by times, "
+                "or a stage whose state has a ttl"
+            )
+        return self._then(LateNode, "late_items")
 
     def apply(self, fn: Callable[[Self], Result]) -> Result:
         """Call a function with this stage, to use a part of a pipeline again.
@@ -188,7 +223,7 @@ class GeneralStage(Stage):
         """
         from jetbridge.keyed_stages import GroupedStage
 
-        result: Result = _callable("apply", "fn", fn)(self)
+        result: Result = function("apply", "fn", fn)(self)
         if not isinstance(result, (Stage, GroupedStage)):
             raise PipelineError(f"apply: the function must return a stage; got {described(result)}")
         return result
@@ -217,44 +252,28 @@ class GeneralStage(Stage):
         """
         return self._pipeline._write(self, sink)
 
+    def _side(self) -> Side:
+        return Side(self)
+
+    def _above(self) -> GeneralStage:
+        return self
+
     def _then(self, kind: Any, name: str, **fields: Any) -> Self:
         node = self._pipeline._add(kind, name, (self._id,), **fields)
         return type(self)(self._pipeline, node.id)
 
 
-class BatchStage(GeneralStage):
+class BatchStage(GeneralStage, Aggregating["BatchStage"], CoAggregating["BatchStage"], Stateful["BatchStage"]):
     """A stage of a bounded pipeline, whose input ends."""
 
-    def aggregate(
-        self,
-        accumulator: Callable[[Any, Any], Any] | AggregateOperation,
-        initial: Any = None,
-        combiner: Callable[[Any, Any], Any] | None = None,
-        finisher: Callable[[Any], Any] | None = None,
-    ) -> BatchStage:
-        """Fold all items into one result, which is emitted at the end, also when there are no items.
+    def _check_that_it_ends(self, operator: str, way_out: str = ROLLING) -> None:
+        pass  # it does
 
-        Example:
-            >>> from jetbridge import Pipeline
-            >>> stage = Pipeline.create().read_from(Pipeline.from_list("numbers", [1, 2]))
-            >>> stage.aggregate(accumulator=lambda acc, x: acc + x, initial=0)
-            <BatchStage 'aggregate'>
+    def _aggregated(self, kind: Any, name: str, operation: AggregateOperation) -> BatchStage:
+        return self._then(kind, name, key_fn=None, operation=operation)
 
-        Args:
-            accumulator: ``(accumulated, item) -> accumulated``, or an operation
-                of `jetbridge.aggregations`.
-            initial: The accumulated value of no items; copied.
-            combiner: ``(accumulated, accumulated) -> accumulated``. With it,
-                partial results are made on every core; ``initial`` must be
-                neutral for it. Without it items are folded one after the
-                other, in source order where the source is one partition.
-            finisher: ``(accumulated) -> result``.
-
-        Raises:
-            PipelineError: When something is no function, or ``initial`` is not neutral.
-        """
-        operation = operation_of(accumulator, initial, combiner, finisher)
-        return self._then(AggregateNode, "aggregate", key_fn=None, operation=operation)
+    def _with_state(self, kind: Any, **fields: Any) -> BatchStage:
+        return self._then(kind, kind.kind, key_fn=None, **fields)
 
     def sort(self, key_fn: Callable[[Any], Any] | None = None, reverse: bool = False) -> BatchStage:
         """All items in order, at the end of the input; equal keys keep the order of arrival.
@@ -267,20 +286,12 @@ class BatchStage(GeneralStage):
             PipelineError: When ``key_fn`` is not callable.
         """
         if key_fn is not None:
-            _callable("sort", "key_fn", key_fn)
+            function("sort", "key_fn", key_fn)
         return self._then(SortNode, "sort", key_fn=key_fn, reverse=bool(reverse))
 
 
-class StreamStage(GeneralStage):
+class StreamStage(GeneralStage, Aggregating["StreamStage"], CoAggregating["StreamStage"], Stateful["StreamStage"]):
     """A stage of an unbounded pipeline: what needs the end of the input is refused."""
-
-    def aggregate(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not on a stream: there is no end at which to emit the result.
-
-        Raises:
-            PipelineError: Always, with the way out.
-        """
-        raise endless("aggregate", "use rolling_aggregate(...) for a result after each item")
 
     def sort(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not on a stream: the least item may still come.
@@ -290,43 +301,16 @@ class StreamStage(GeneralStage):
         """
         raise endless("sort", "sort in a batch pipeline over what this one writes")
 
+    def _check_that_it_ends(self, operator: str, way_out: str = ROLLING) -> NoReturn:
+        raise endless(operator, way_out)
+
+    def _aggregated(self, kind: Any, name: str, operation: AggregateOperation) -> StreamStage:
+        return self._then(kind, name, key_fn=None, operation=operation)
+
+    def _with_state(self, kind: Any, **fields: Any) -> StreamStage:
+        return self._then(kind, kind.kind, key_fn=None, **fields)
+
 
 def endless(operator: str, way_out: str) -> PipelineError:
     """The error for an operator that a stream cannot have."""
     return PipelineError(f"{operator} needs the end of its input, and a stream has none: {way_out}")
-
-
-def operation_of(
-    accumulator: Callable[[Any, Any], Any] | AggregateOperation,
-    initial: Any,
-    combiner: Callable[[Any, Any], Any] | None,
-    finisher: Callable[[Any], Any] | None,
-) -> AggregateOperation:
-    """The operation that the arguments of an ``aggregate`` method mean."""
-    if isinstance(accumulator, AggregateOperation):
-        if initial is not None or combiner is not None or finisher is not None:
-            raise PipelineError(
-                "aggregate(operation) takes no initial, combiner or finisher: the operation has its own"
-            )
-        return accumulator
-    _callable("aggregate", "accumulator", accumulator)
-    for name, fn in (("combiner", combiner), ("finisher", finisher)):
-        if fn is not None:
-            _callable("aggregate", name, fn)
-    return folding(accumulator, initial, combiner, finisher)
-
-
-def described(value: Any) -> str:
-    """A value with its type, for messages.
-
-    Example:
-        >>> described(3)
-        '3 (int)'
-    """
-    return f"{reprlib.repr(value)} ({type(value).__name__})"
-
-
-def _callable(operator: str, parameter: str, fn: Any) -> Any:
-    if not callable(fn):
-        raise PipelineError(f"{operator} must be given a callable as {parameter}; got {described(fn)}")
-    return fn

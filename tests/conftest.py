@@ -1,21 +1,25 @@
-"""What every test shares: the choice of runners, hypothesis' profile, scripts in a process of their own."""
+"""What every test shares: the choice of runners, hypothesis' profile, waiting, scripts in processes of their own."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import hypothesis
 import psutil
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+DEADLINE = 120.0  # seconds after which a test gives up waiting
 GAPS = {
     "notimpl": "runners, reason: jetbridge does not carry this out on these runners yet",
     "notyet": "runners, reason, link: something below jetbridge cannot do this on these runners yet",
@@ -33,11 +37,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="a runner for the conformance suite (repeatable; default: direct)",
+        help="a runner for the conformance suite (repeatable; default: all, some on a sample)",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell lets its background jobs ignore Ctrl-C, and so would the scripts of the tests, which are to hear it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name, meaning in GAPS.items():
         config.addinivalue_line("markers", f"{name}(*runners, reason, link=None): {meaning}")
 
@@ -74,6 +81,70 @@ def script(tmp_path: Path) -> Script:
         return process
 
     return run
+
+
+Started = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Started]:
+    """Start a script in a process of its own, which ends with the test at the latest."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(source: str, *, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
+        path = tmp_path / f"script{len(started)}.py"
+        path.write_text(source)
+        process = subprocess.Popen(
+            [sys.executable, str(path)],
+            cwd=tmp_path,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+            **options,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+Value = TypeVar("Value")
+Until = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def until() -> Until:
+    """Wait for a condition, and give what it returned."""
+
+    def until(condition: Callable[[], Value], what: str = "the condition", deadline: float = DEADLINE) -> Value:
+        end = time.monotonic() + deadline
+        while not (value := condition()):
+            assert time.monotonic() < end, f"{what} never came true"
+            time.sleep(0.005)
+        return value
+
+    return until
+
+
+@pytest.fixture(scope="session")
+def gone(until: Until) -> Callable[[int], None]:
+    """Wait until a process does not run any more."""
+
+    def ended(pid: int) -> bool:
+        try:
+            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    def gone(pid: int) -> None:
+        until(lambda: ended(pid), f"the end of process {pid}")
+
+    return gone
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,7 @@
 
 Each segment's root is a transform: a read, a keyed stage, or the user's own.
 The stateless stages below it run inside it. Between transforms travel pairs:
-``(shard, payload)`` to a stage with state, ``(count, payload)`` to a sink or a
+``(shard, payload)`` to a stage with state, ``(number, payload)`` to a sink or a
 Beam transform. How a source is read, state is kept and a sink is written is the
 runner's, as a set of DoFns.
 """
@@ -33,10 +33,19 @@ Pair = typehints.Tuple[int, bytes]
 
 
 class Hosting(Protocol):
-    """What a runner brings to the translation. The DoFns tag their output with the exit's index."""
+    """What a runner brings to the translation. The DoFns tag their output with the exit's index.
+
+    Attributes:
+        extra: The tags of what a runner's DoFns give besides.
+    """
+
+    extra: Sequence[str]
+
+    def start(self, segment: Segment, pipeline: beam.Pipeline) -> beam.PCollection:
+        """What makes `reader` read."""
 
     def reader(self, segment: Segment) -> beam.DoFn:
-        """Reads a source, when it is given any element."""
+        """Reads a source."""
 
     def keyed(self, segment: Segment, pairs: beam.PCollection) -> beam.PCollection:
         """Groups pairs by shard and makes them ready for `stateful`."""
@@ -47,8 +56,11 @@ class Hosting(Protocol):
     def chunker(self, segment: Segment) -> beam.DoFn:
         """Takes the items that the user's Beam transform gives."""
 
-    def writer(self, node: SinkNode) -> beam.DoFn:
-        """Writes ``(count, payload)`` pairs to a sink."""
+    def left(self, segment: Segment, out: dict[str, beam.PCollection]) -> dict[str, beam.PCollection]:
+        """What goes on of a segment's outputs, by tag; those of `extra` are the runner's own."""
+
+    def write(self, node: SinkNode, pairs: beam.PCollection) -> None:
+        """Writes the pairs that reach a sink."""
 
 
 class Unchunk(beam.DoFn):
@@ -77,7 +89,7 @@ def translate(plan: Plan, segments: Sequence[Segment], hosting: Hosting, pipelin
         match root:
             case SourceNode():
                 name, fn = label(root.name, "read"), hosting.reader(segment)
-                above = pipeline | label(root.name, "start") >> beam.Impulse()
+                above = hosting.start(segment, pipeline)
             case KeyedNode():
                 name, fn = label(root.name, "keyed"), hosting.stateful(segment)
                 above = hosting.keyed(segment, _joined(root, arriving[root.id]))
@@ -87,13 +99,15 @@ def translate(plan: Plan, segments: Sequence[Segment], hosting: Hosting, pipelin
             case _:
                 raise AssertionError(f"{root.kind} '{root.name}' is no root")
         tags = [str(index) for index in range(len(segment.exits))]
-        out = above | name >> beam.ParDo(fn).with_outputs(*tags)
-        for tag, exit_ in zip(tags, segment.exits, strict=True):
-            pairs = out[tag]
+        given = above | name >> beam.ParDo(fn).with_outputs(*tags, *hosting.extra)
+        out = {tag: given[tag] for tag in (*tags, *hosting.extra)}
+        for pairs in out.values():
             pairs.element_type = Pair
-            arriving[exit_.target.id].append(pairs)
+        out = hosting.left(segment, out)
+        for tag, exit_ in zip(tags, segment.exits, strict=True):
+            arriving[exit_.target.id].append(out[tag])
     for sink in plan.sinks:
-        _ = _joined(sink, arriving[sink.id]) | label(sink.name, "write") >> beam.ParDo(hosting.writer(sink))
+        hosting.write(sink, _joined(sink, arriving[sink.id]))
 
 
 def _joined(node: Node, above: list[beam.PCollection]) -> beam.PCollection:

@@ -9,10 +9,10 @@
 
 from __future__ import annotations
 
-from jetbridge.cli import reading, steering, submitting, watching
+from jetbridge.cli import hazelcast, reading, steering, submitting, watching
 from jetbridge.cli.frame import app, main
 
-__all__ = ["app", "main", "reading", "steering", "submitting", "watching"]
+__all__ = ["app", "hazelcast", "main", "reading", "steering", "submitting", "watching"]
 
 _ORDER = [
     "submit",

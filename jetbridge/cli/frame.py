@@ -65,8 +65,13 @@ app = typer.Typer(
 )
 
 
-def command(**settings: Any) -> Callable[[Function], Function]:
-    """Make a function a command, with its errors as one line on stderr and their exit codes."""
+def command(to: typer.Typer | None = None, **settings: Any) -> Callable[[Function], Function]:
+    """Make a function a command, with its errors as one line on stderr and their exit codes.
+
+    Args:
+        to: The group that it belongs to; None for the application itself.
+        **settings: As for typer's ``command``.
+    """
 
     def decorate(function: Function) -> Function:
         @functools.wraps(function)
@@ -79,7 +84,7 @@ def command(**settings: Any) -> Callable[[Function], Function]:
             except KeyboardInterrupt:
                 raise typer.Exit(ExitCode.INTERRUPTED) from None
 
-        app.command(**{"name": function.__name__, **settings})(run)
+        (app if to is None else to).command(**{"name": function.__name__, **settings})(run)
         return function
 
     return decorate

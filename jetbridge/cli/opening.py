@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from jetbridge.cli.frame import NoSuchJob
 from jetbridge.errors import JetbridgeError
 from jetbridge.job import Job
-from jetbridge.session import Session
+from jetbridge.jobs.session import Session
 from jetbridge.settings import load_settings
 from jetbridge.store.folder import DATABASE
 

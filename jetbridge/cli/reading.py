@@ -166,6 +166,8 @@ class _Tail:
 
     def go_on(self) -> bool:
         """Print what is new; whether there was anything."""
+        from jetbridge.jobs.joblog import plain
+
         try:
             with self._path.open("rb") as file:
                 file.seek(self._at)
@@ -174,7 +176,7 @@ class _Tail:
             return False
         self._at += len(data)
         self.any = self.any or bool(data)
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, self._rest = (self._rest + plain(data)).split(b"\n")
         for line in lines:
             self._print(line)
         return bool(data)

@@ -11,7 +11,7 @@ from jetbridge.errors import SnapshotError
 
 if TYPE_CHECKING:
     from jetbridge.job import Job
-    from jetbridge.session import Session
+    from jetbridge.jobs.session import Session
 
 
 @command()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from jetbridge import endings
 from jetbridge.cli.frame import ExitCode, Home, Parallelism, Runner, code_of, command, complain
 from jetbridge.errors import JetbridgeError
+from jetbridge.jobs import endings
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from jetbridge.job import Job
+    from jetbridge.jobs.session import Session
     from jetbridge.metrics import JobMetrics
-    from jetbridge.session import Session
     from jetbridge.store.records import JobRecord
 
 _LOOK = 0.1  # seconds

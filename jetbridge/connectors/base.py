@@ -37,6 +37,7 @@ Run ``jetbridge.connectors.conformance.check_source`` and ``check_sink`` on your
 from __future__ import annotations
 
 import abc
+import logging
 import pickle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -58,10 +59,12 @@ class Source(abc.ABC):
         kind: What sort of structure it is ("list", "csv"); name and kind
             together say whether a snapshot's offset belongs to this source.
         bounded: False for a stream.
+        has_times: Whether it reads `jetbridge.times.TimedItems`, for ``with_native_timestamps``.
     """
 
     kind: ClassVar[str] = "source"
     bounded: ClassVar[bool] = True
+    has_times: ClassVar[bool] = False
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -115,6 +118,10 @@ class Source(abc.ABC):
         """How much of ``size`` lies before an offset."""
         return None
 
+    def watermark(self, partition: str, offset: Offset) -> int | None:
+        """For a source with times: the time before which nothing comes behind an offset any more, if it knows one."""
+        return None
+
     def at_end(self, partition: str) -> Offset | None:
         """The offset behind the last item, if a later start may find more there; None if an end is an end."""
         return None
@@ -155,16 +162,19 @@ class SplittableSource(Source):
 
 @dataclass(frozen=True)
 class ConnectorContext:
-    """What a connector may know about the run that it works for.
+    """What a connector, or who makes a service, may know about the run that it works for.
 
     Attributes:
         job_id: The job's id.
         job_name: Its name, or its id when it has none.
         run: The id of this run: new at each fresh start, kept by resume and recovery.
-        stage: The name of the source or sink stage.
+        stage: The name of the stage.
         home: The data folder's path, for connectors of the embedded store.
         unbounded: Whether the job is a stream: it will not complete, so what a
             sink stages must become visible on the way.
+        exactly_once: Whether the job has that guarantee: a chunk that comes again is then the
+            same, and must be left out. With less it may hold other items, and must be written.
+        fresh: For a sink: whether nothing of its run was written before this start.
     """
 
     job_id: str
@@ -173,6 +183,13 @@ class ConnectorContext:
     stage: str
     home: str
     unbounded: bool = False
+    exactly_once: bool = False
+    fresh: bool = False
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The job's logger, ``jetbridge.<job name>``, whose messages reach the client."""
+        return logging.getLogger(f"jetbridge.{self.job_name}")
 
 
 @dataclass(frozen=True)
@@ -216,6 +233,10 @@ class Sink(abc.ABC):
 
     volatile: ClassVar[bool] = False
     """True for a sink whose chunks are not worth keeping until they are known to be written, such as a log."""
+
+    remembers: ClassVar[bool] = False
+    """True for a sink that, with EXACTLY_ONCE, keeps outside what it has written, and forgets it in `close`: that
+    is then also called for a run whose process is gone."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -122,6 +122,8 @@ class MapSource(Source):
 class StreamSource(SplittableSource):
     """A source of a stored stream's items, which never ends. Offsets are sequence numbers.
 
+    Its native times are those at which the items were published.
+
     Example:
         >>> from jetbridge import StreamSource
         >>> StreamSource("events", initial_position="latest").name
@@ -138,6 +140,7 @@ class StreamSource(SplittableSource):
 
     kind: ClassVar[str] = "stream"
     bounded: ClassVar[bool] = False
+    has_times: ClassVar[bool] = True
 
     def __init__(self, name: str, initial_position: str = "earliest") -> None:
         super().__init__(checked_name("stream", name))
@@ -274,5 +277,4 @@ class MapSink(EmbeddedSink):
 
     def apply(self, tx: sqlite3.Connection, chunks: Sequence[SinkChunk]) -> None:
         """Put entries."""
-        for chunk in chunks:
-            maps.apply_entries(tx, self.name, chunk.payload)
+        maps.apply_entries(tx, self.name, *(chunk.payload for chunk in chunks))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +12,6 @@ from jetbridge.connectors.files_csv import name_list
 from jetbridge.errors import SourceError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Sequence
 
 # A row group is decoded from its start, which is far quicker than making dicts; so it may be cut, but not too often.
@@ -49,6 +49,7 @@ class ParquetSource(FileSource):
         super().__init__(path, name=name)
         self.select = None if select is None else name_list(select, "select", self.user)
         self._open: dict[str, _Open] = {}
+        self._process = os.getpid()
 
     def check(self) -> None:
         """Find the files; they are opened in the job."""
@@ -108,6 +109,9 @@ class ParquetSource(FileSource):
         return {**super().__getstate__(), "_open": {}}
 
     def _opened(self, partition: str) -> _Open:
+        if self._process != os.getpid():
+            # A process that was forked shares the place in an open file with the one before it: it opens its own.
+            self._open, self._process = {}, os.getpid()
         if partition not in self._open:
             if len(self._open) >= _MOST_OPEN:
                 self._open.pop(next(iter(self._open))).close()

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.connectors.files_bytes import compression
-from jetbridge.connectors.files_staging import Output, StagedFile, hidden, remove, stem, sync_folder
+from jetbridge.connectors.files_staging import Output, StagedFile, hidden, make_folder, remove, stem, sync_folder
 from jetbridge.errors import SinkError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Parts(Output):
     """Files ``part-<run>-<number>`` in a directory, each staged there until a commit holds its end.
 
     A position names the parts that are finished but not known to be published,
-    and the length of the current one. A part that has its name is whole.
+    and the current one with its length. A part that has its name is whole.
     """
 
     def __init__(self, sink: FileSink, context: ConnectorContext) -> None:
@@ -39,7 +39,9 @@ class Parts(Output):
         self._number = 0
         self._current: StagedFile | None = None
         self._since = 0.0
-        self._finished: list[list[int]] = []
+        self._finished: list[list[Any]] = []
+        self._left: list[str] = []
+        self._fresh = False
         self._committed: dict[str, Any] | None = None
 
     @property
@@ -49,19 +51,18 @@ class Parts(Output):
 
     def open(self) -> None:
         """Make the directory; parts of earlier runs stay."""
-        os.makedirs(self._folder, exist_ok=True)
-        remove(*hidden(self._all))
+        make_folder(self._folder)
+        self._left, self._fresh = hidden(self._all), True
 
     def reopen(self, position: dict[str, Any]) -> None:
         """Publish what had been committed as finished, and cut the current part."""
         self._restore(position)
-        path = self._staged(self._number)
-        if position["length"] and (os.path.lexists(path) or not os.path.lexists(self._final(self._number))):
-            self._current = StagedFile.reopen(path, position["length"], self._sink.what())
+        if position["length"] and (self._is_staged(position) or not os.path.lexists(self._final(self._number))):
+            self._current = self._reopen(self._number, position["length"], position["file"])
             self._since = time.monotonic()
         while self._current is None and os.path.lexists(self._final(self._number)):
             self._number += 1  # published after this commit: by closing, completing, or commits that a power cut took
-        self._remove_all_but(None if self._current is None else self._current.path)
+        self._left = [path for path in hidden(self._run) if self._current is None or path != self._current.path]
         self._committed = position
 
     def begin(self) -> None:
@@ -72,7 +73,7 @@ class Parts(Output):
     def append(self, data: bytes) -> None:
         """Add bytes to the current part, which is made when it gets its first ones."""
         if self._current is None:
-            self._current = StagedFile.create(self._staged(self._number))
+            self._current = StagedFile.create(self._start(self._number))
             self._since = time.monotonic()
         self._current.append(data)
 
@@ -97,9 +98,14 @@ class Parts(Output):
         if position is None:
             position = self.position() if self._is_old() else self._where()
         self._committed = position
-        for number, length in position["finished"]:
-            self._publish(number, length)
+        for part in position["finished"]:
+            self._publish(*part)
         self._finished = [part for part in self._finished if part not in position["finished"]]
+        # A fresh run needs nothing of those before it. Otherwise the commit must be durable, as it is when it shows a
+        # part: after a power cut an earlier one could be the last, which may speak of a file that this one does not.
+        if position["finished"] or self._fresh:
+            remove(*self._left)
+            self._left, self._fresh = [], False
 
     def pause(self) -> None:
         """Close the current part."""
@@ -119,19 +125,24 @@ class Parts(Output):
             try:
                 self._restore(self._committed)
                 if self._committed["length"]:
-                    self._publish(self._number, self._committed["length"])
+                    self._publish(self._number, self._committed["length"], self._committed["file"])
             except (SinkError, OSError) as error:
                 # the job has ended, maybe by an error that says more; what can be saved by hand is kept
                 _LOGGER.warning("%s: committed rows remain in %s.*: %s", self._sink.what(), self._run, error)
                 return
-        self._remove_all_but(None)
+        remove(*self._left, *hidden(self._run))
 
     def _where(self) -> dict[str, Any]:
-        return {"number": self._number, "length": self.length, "finished": [list(part) for part in self._finished]}
+        return {
+            "number": self._number,
+            "length": self.length,
+            "file": None if self._current is None else self._current.name,
+            "finished": [list(part) for part in self._finished],
+        }
 
     def _restore(self, position: dict[str, Any]) -> None:
-        for number, length in position["finished"]:
-            self._publish(number, length)
+        for part in position["finished"]:
+            self._publish(*part)
         self._number, self._finished = position["number"], []
 
     def _is_old(self) -> bool:
@@ -142,26 +153,34 @@ class Parts(Output):
             return
         self._current.sync()
         self._current.close()
-        self._finished.append([self._number, self._current.length])
+        self._finished.append([self._number, self._current.length, self._current.name])
         self._current = None
         self._number += 1
 
-    def _publish(self, number: int, length: int) -> None:
-        staged, final = self._staged(number), self._final(number)
+    def _publish(self, number: int, length: int, name: str) -> None:
+        final = self._final(number)
         if not os.path.lexists(final):
-            part = StagedFile.reopen(staged, length, self._sink.what())
             try:
-                os.rename(self._sink.make(part), final)
-            finally:
-                part.close()
+                part = self._reopen(number, length, name)
+            except SinkError:
+                if not os.path.lexists(final):  # else a worker that this one follows has just done it
+                    raise
+            else:
+                try:
+                    os.rename(self._sink.make(part), final)
+                finally:
+                    part.close()
             sync_folder(final)
-        remove(staged)
+        remove(*hidden(self._start(number)))
 
-    def _remove_all_but(self, kept: str | None) -> None:
-        remove(*(path for path in hidden(self._run) if path != kept))
+    def _reopen(self, number: int, length: int, name: str) -> StagedFile:
+        return StagedFile.reopen(self._start(number), name, length, self._sink.what())
 
-    def _staged(self, number: int) -> str:
-        return f"{self._run}.{number:05d}.staged"
+    def _is_staged(self, position: dict[str, Any]) -> bool:
+        return os.path.lexists(os.path.join(self._folder, position["file"]))
+
+    def _start(self, number: int) -> str:
+        return f"{self._run}.{number:05d}"
 
     def _final(self, number: int) -> str:
         return f"{self._visible}{number:05d}{self._extension}"

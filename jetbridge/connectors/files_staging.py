@@ -12,6 +12,7 @@ import errno
 import fcntl
 import glob
 import os
+import secrets
 import time
 import zlib
 from typing import IO, TYPE_CHECKING, Any
@@ -21,70 +22,99 @@ from jetbridge.errors import SinkError
 if TYPE_CHECKING:
     from jetbridge.connectors.base import ConnectorContext
 
-LOCK_SECONDS = 10.0
+LOCK_SECONDS = 1.0
+"""How long a file is waited for that another process has: one that was killed lets go of it at once."""
 _POLL_SECONDS = 0.02
+_COPY_BYTES = 1 << 20
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 class StagedFile:
     """A file that only grows, made by `create` or `reopen`.
 
-    One process at a time has it: a worker that lost its job may live on for a
-    moment, and must not write into what its successor has opened.
+    One process at a time writes to it. A worker that lost its job may live on,
+    even stopped for hours in the middle of a write, so names are never used
+    twice, and what such a worker still has open is left to it.
 
     Attributes:
         path: Where it lies.
         length: Its bytes, those that are still buffered included.
     """
 
-    def __init__(self, path: str, mode: str) -> None:
+    def __init__(self, file: IO[bytes], path: str, length: int, *, new: bool) -> None:
         self.path = path
-        self.length = 0
-        self._file: IO[bytes] = open(path, mode, buffering=1 << 20)  # noqa: SIM115 - closed in close()
-        self._dirty = False
-        self._new = True
-        try:
-            _lock(self._file, path)
-        except BaseException:
-            self.close()
-            raise
+        self.length = length
+        self._file = file
+        self._dirty = self._new = new
+
+    @property
+    def name(self) -> str:
+        """Its name, for a position."""
+        return os.path.basename(self.path)
 
     @classmethod
-    def create(cls, path: str) -> StagedFile:
-        """Make a new one."""
-        return cls(path, "wb")
-
-    @classmethod
-    def reopen(cls, path: str, length: int, what: str) -> StagedFile:
-        """Open one and cut it to a length.
+    def create(cls, start: str) -> StagedFile:
+        """Make a new one.
 
         Args:
-            path: Where it lies.
+            start: How its path begins.
+        """
+        path = f"{start}.{secrets.token_hex(4)}.staged"
+        file = open(path, "xb", buffering=1 << 20)  # noqa: SIM115 - closed in close()
+        _lock(file, 0)
+        return cls(file, path, 0, new=True)
+
+    @classmethod
+    def reopen(cls, start: str, name: str, length: int, what: str) -> StagedFile:
+        """Go on with one at a length. When another process still has it, go on with a copy, under another name.
+
+        Args:
+            start: How its path begins.
+            name: Its name.
             length: How long it was at the commit.
             what: The sink, for messages.
 
         Raises:
             SinkError: When it is gone or shorter.
         """
+        path = os.path.join(os.path.dirname(start), os.path.basename(name))
         try:
-            staged = cls(path, "r+b")
+            file = open(path, "r+b", buffering=1 << 20)  # noqa: SIM115 - closed in close()
         except FileNotFoundError:
             raise SinkError(
                 f"{what} cannot go on: the staged file {path}, which held {length} bytes of committed rows, "
                 f"is gone: restore it, or submit the job anew"
             ) from None
-        found = os.fstat(staged._file.fileno()).st_size
-        if found < length:
-            staged.close()
-            raise SinkError(
-                f"{what} cannot go on: the staged file {path} has {found} bytes, but {length} were committed: "
-                f"restore it, or submit the job anew"
-            )
-        staged._file.truncate(length)
-        staged._file.seek(length)
-        staged.length = length
+        try:
+            found = os.fstat(file.fileno()).st_size
+            if found < length:
+                raise SinkError(
+                    f"{what} cannot go on: the staged file {path} has {found} bytes, but {length} were committed: "
+                    f"restore it, or submit the job anew"
+                )
+            if not _lock(file, LOCK_SECONDS):
+                copy = cls.create(start)
+                try:
+                    copy._fill(file, length)
+                except BaseException:
+                    copy.close()
+                    remove(copy.path)
+                    raise
+                file.close()
+                return copy
+            file.truncate(length)
+            file.seek(length)
+        except BaseException:
+            file.close()
+            raise
+        staged = cls(file, path, length, new=False)
         staged._dirty = found > length
         return staged
+
+    def _fill(self, file: IO[bytes], length: int) -> None:
+        while self.length < length and (data := file.read(min(_COPY_BYTES, length - self.length))):
+            self.append(data)
+        self.sync()
 
     def append(self, data: bytes) -> None:
         """Add bytes at the end."""
@@ -143,7 +173,10 @@ class Output(abc.ABC):
         return False
 
     def committed(self, position: dict[str, Any] | None) -> None:
-        """A commit holds the position, or the job keeps none."""
+        """A commit holds the position, or the job keeps none.
+
+        Only now it is sure that this process has the job: what others left staged may not be removed before.
+        """
 
     @abc.abstractmethod
     def pause(self) -> None:
@@ -178,6 +211,25 @@ def remove(*paths: str) -> None:
             continue
 
 
+def remove_unused(*paths: str) -> None:
+    """Remove files that no process has open."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError), open(path, "r+b") as file:
+            if _lock(file, 0):
+                os.remove(path)
+
+
+def make_folder(path: str) -> None:
+    """Make a directory and those above it where they are missing, durably."""
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for each in reversed(missing):
+        os.makedirs(each, exist_ok=True)
+        sync_folder(each)
+
+
 def sync_folder(path: str) -> None:
     """Make the names in a file's directory durable."""
     folder = os.open(os.path.dirname(path), os.O_RDONLY)
@@ -187,18 +239,19 @@ def sync_folder(path: str) -> None:
         os.close(folder)
 
 
-def _lock(file: IO[bytes], path: str) -> None:
+def _lock(file: IO[bytes], seconds: float) -> bool:
+    """Lock a file; False when another process has it for that long."""
     # such a lock belongs to the process, so children that inherit the file do not hold it
-    deadline = time.monotonic() + LOCK_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            return True
         except OSError as error:
             if error.errno in _NO_LOCKS:
-                return  # a file system without locks
+                return True  # a file system without locks
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 raise
         if time.monotonic() > deadline:
-            raise SinkError(f"another process still writes the staged file {path}: end it and try again")
+            return False
         time.sleep(_POLL_SECONDS)

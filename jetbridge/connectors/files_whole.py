@@ -6,7 +6,16 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from jetbridge.connectors.files_staging import Output, StagedFile, hidden, remove, stem, sync_folder
+from jetbridge.connectors.files_staging import (
+    Output,
+    StagedFile,
+    hidden,
+    make_folder,
+    remove,
+    remove_unused,
+    stem,
+    sync_folder,
+)
 from jetbridge.errors import SinkError
 
 if TYPE_CHECKING:
@@ -27,7 +36,9 @@ class WholeFile(Output):
         self._path = sink.path
         self._all = stem(os.path.dirname(self._path), os.path.basename(self._path), context)
         self._run = f"{self._all}.{context.run}"
+        self._marker = f"{self._run}.published"
         self._staged: StagedFile | None = None
+        self._left: list[str] = []
         self._published: dict[str, Any] | None = None
 
     @property
@@ -38,22 +49,25 @@ class WholeFile(Output):
     def open(self) -> None:
         """Make the staged file."""
         self._take_back()
-        self._sink.refuse_existing()
-        os.makedirs(os.path.dirname(self._path), exist_ok=True)
         # a killed worker leaves its staged file behind; only the same stage of the same job may remove it
-        remove(*hidden(self._all))
-        self._staged = StagedFile.create(f"{self._run}.staged")
+        self._left = hidden(self._all)
+        try:
+            self._sink.refuse_existing()
+        except SinkError:
+            remove_unused(*self._left)
+            raise
+        make_folder(os.path.dirname(self._path))
+        self._staged = StagedFile.create(self._run)
 
     def reopen(self, position: dict[str, Any]) -> None:
         """Cut the staged file, or see that it is published already."""
-        marker = f"{self._run}.published"
-        if os.path.lexists(marker):
-            if _is_published(marker, self._path):
+        if os.path.lexists(self._marker):
+            if _is_published(self._marker, self._path):
                 self._published = position
                 return
-            remove(marker)
-            sync_folder(marker)  # before anything that it speaks of is removed
-        self._staged = StagedFile.reopen(f"{self._run}.staged", position["length"], self._sink.what())
+            remove(self._marker)
+            sync_folder(self._marker)  # before anything that it speaks of is removed
+        self._staged = StagedFile.reopen(self._run, position["file"], position["length"], self._sink.what())
 
     def append(self, data: bytes) -> None:
         """Add bytes to the staged file."""
@@ -65,11 +79,17 @@ class WholeFile(Output):
             self._open().sync()
 
     def position(self) -> dict[str, Any]:
-        """The length of the staged file."""
+        """The staged file and its length."""
         if self._published is not None:
             return self._published
         self.sync()
-        return {"length": self.length}
+        staged = self._open()
+        return {"length": staged.length, "file": staged.name}
+
+    def committed(self, position: dict[str, Any] | None) -> None:
+        """Remove what earlier starts left."""
+        remove(*self._left)
+        self._left = []
 
     def pause(self) -> None:
         """Close the staged file."""
@@ -81,17 +101,17 @@ class WholeFile(Output):
         if self._published is not None:
             return
         staged = self._open()
-        position = {"length": staged.length}
+        position = {"length": staged.length, "file": staged.name}
         ready = self._sink.make(staged)
         self._mark(ready)
         self._publish(ready)
-        remove(ready, staged.path)
+        remove(*(path for path in hidden(self._run) if path != self._marker))
         self._published, self._staged = position, None
 
     def close(self) -> None:
         """Remove what is staged, and the marker."""
         self.pause()
-        remove(*hidden(self._run))
+        remove(*self._left, *hidden(self._run))
 
     def _open(self) -> StagedFile:
         if self._staged is None:
@@ -100,13 +120,12 @@ class WholeFile(Output):
 
     def _mark(self, ready: str) -> None:
         status = os.stat(ready)
-        marker = f"{self._run}.published"
-        with open(f"{marker}.new", "w", encoding="utf-8") as file:
+        with open(f"{self._marker}.new", "w", encoding="utf-8") as file:
             json.dump({"ready": os.path.basename(ready), "device": status.st_dev, "inode": status.st_ino}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(f"{marker}.new", marker)
-        sync_folder(marker)
+        os.replace(f"{self._marker}.new", self._marker)
+        sync_folder(self._marker)
 
     def _publish(self, ready: str) -> None:
         if self._sink.overwrite:
@@ -115,8 +134,9 @@ class WholeFile(Output):
             try:
                 os.link(ready, self._path)  # unlike a rename, this fails when the name was taken in the meantime
             except FileExistsError:
-                self._sink.refuse_existing()
-                raise
+                if not _is_this(self._marker, self._path):  # else by a worker that this one follows
+                    self._sink.refuse_existing()
+                    raise
             except OSError:  # a file system without hard links
                 self._sink.refuse_existing()
                 os.rename(ready, self._path)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 FAILURES = (Exception, SystemExit)
 """What a user's function may raise that fails its job; KeyboardInterrupt is a person's wish."""
 
-_HERE = str(Path(__file__).parent)
+HERE = str(Path(__file__).parent)
+"""The folder of the kernels, whose frames are no news for a user."""
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 200
 _REPR.maxdict = _REPR.maxlist = _REPR.maxtuple = 20
@@ -37,7 +38,7 @@ def short_repr(value: Any) -> str:
 def user_traceback(error: BaseException) -> str:
     """The traceback as text, without the frames of the kernels above the user's function."""
     frames = error.__traceback__
-    while frames is not None and frames.tb_next and frames.tb_frame.f_code.co_filename.startswith(_HERE):
+    while frames is not None and frames.tb_next and frames.tb_frame.f_code.co_filename.startswith(HERE):
         frames = frames.tb_next
     return "".join(traceback.format_exception(type(error), error, frames))
 

@@ -2,66 +2,138 @@
 
 from __future__ import annotations
 
+from collections import deque
+from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
-from jetbridge.kernels.failure import at_hand, item_error
-from jetbridge.kernels.keyed import KeyedKernel, Keys, Splitter, State, decode, encode, is_odd, restored
-from jetbridge.kernels.keys import KeyTypeError, canonical, shard_of
+from jetbridge.kernels.failure import at_hand, item_error, short_repr
+from jetbridge.kernels.keyed import KeyedKernel, Keys, Splitter, State, decode, encode, restored
+from jetbridge.kernels.keys import KeyTypeError, canonical
 from jetbridge.kernels.stateless import CHUNK_ITEMS
+from jetbridge.times import TimedItems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
 class GroupSplitter(Splitter):
-    """Sends each shard ``(keys, lists of items, odd)``; the items of a key stay in order."""
+    """Sends each shard ``(keys, lists of items, odd, lists of times)``; the items of a key stay in order.
 
-    def __init__(self, keys: Keys) -> None:
+    Args:
+        keys: The keys.
+        keep_times: Whether times are sent, where all items have them; else None is.
+    """
+
+    def __init__(self, keys: Keys, *, keep_times: bool = False) -> None:
         self.keys = keys
+        self.keep_times = keep_times
         self._reset()
 
     def _reset(self) -> None:
         self.size = 0
-        self.groups = _Groups(self._new)
+        self.groups = Groups(self._new)
         self.by_shard: dict[int, tuple[list[Any], list[list[Any]]]] = {}
         self.odd: set[int] = set()
+        self.times: dict[Any, list[int]] | None = Groups(self._new_times) if self.keep_times else None
 
     def add(self, chunk: list[Any]) -> None:
         """Group a chunk's items by key."""
-        groups, keys, items = self.groups, self.keys.of(chunk), iter(chunk)
-        key: Any = None
-        try:
-            for key, item in zip(keys, items, strict=True):
-                groups[key].append(item)
-        except KeyTypeError as error:
-            raise item_error(self.keys.kind, self.keys.name, at_hand(chunk, items), error) from error
-        except TypeError as error:
-            raise self.keys.unhashable(at_hand(chunk, items), key, error) from error
+        keys = self.keys.of(chunk)
+        append_to(self.groups, keys, chunk, self.keys)
+        if self.times is not None:
+            if isinstance(chunk, TimedItems):
+                append_to(self.times, keys, chunk.times, self.keys)
+            else:
+                self.times = None  # until the next flush: some items have none
         self.size += len(chunk)
+
+    def _new_times(self, key: Any) -> list[int]:
+        assert self.times is not None
+        return dict.setdefault(self.times, self.keys.one(key), [])
 
     def _new(self, key: Any) -> list[Any]:
         # Every NaN comes here, since no two are equal; the group is found by their representative.
-        key = canonical(key)
+        key = self.keys.one(key)
         group = dict.get(self.groups, key)
         if group is None:
-            shard = shard_of(key, self.keys.shards)
+            shard = self.keys.home(key)
             group = self.groups[key] = []
             keys, groups = self.by_shard.setdefault(shard, ([], []))
             keys.append(key)
             groups.append(group)
-            if is_odd(key):
+            if self.keys.odd(key):
                 self.odd.add(shard)
         return group
 
+    def take(self) -> tuple[list[Any], list[Any]]:
+        """The keys and the items of each; nothing is held afterwards."""
+        groups = self.groups
+        self._reset()
+        return list(groups), list(groups.values())
+
+    def check(self, chunk: list[Any]) -> None:
+        """Whether the keys of a chunk can be keys."""
+        self.keys.check(chunk)
+
     def flush(self) -> Iterator[tuple[int, bytes]]:
         """The groups of each shard."""
-        by_shard, odd = self.by_shard, self.odd
+        by_shard, odd, times = self.by_shard, self.odd, self.times
         self._reset()
         for shard, (keys, groups) in by_shard.items():
-            yield shard, encode((keys, groups, shard in odd))
+            yield shard, encode((keys, groups, shard in odd, None if times is None else [times[key] for key in keys]))
 
 
-class _Groups(dict[Any, list[Any]]):
+def append_to(
+    groups: dict[Any, list[Any]],
+    keys: list[Any],
+    items: list[Any],
+    about: Keys,
+    values: list[Any] | None = None,
+) -> None:
+    """Append each item to the group of its key.
+
+    Args:
+        groups: Makes the group of a key that it does not have.
+        keys: The items' keys.
+        items: The items.
+        about: Whose keys they are.
+        values: What to append of each item; None appends the items.
+
+    Raises:
+        ItemError: When a key cannot be one.
+    """
+    looked_up, rest = iter(keys), iter(items if values is None else values)
+    try:
+        # As `groups[key].append(item)` for each, but the loop runs in C.
+        deque(map(list.append, map(groups.__getitem__, looked_up), rest), 0)
+    except KeyTypeError as error:
+        raise item_error(about.kind, about.name, at_hand(items, looked_up), error) from error
+    except TypeError as error:
+        raise about.unhashable(at_hand(items, looked_up), at_hand(keys, looked_up), error) from error
+    if length_hint(rest):  # map() takes a StopIteration of a key's own __eq__ for the end
+        raise RuntimeError(f"the key {short_repr(at_hand(keys, looked_up))} raised StopIteration")
+
+
+class Gathered(dict[Any, list[Any]]):
+    """The items of each key; asking for those of a new one makes its list, and those of any NaN are one list.
+
+    Example:
+        >>> groups = Gathered()
+        >>> for item in (1, float("nan"), 1.0, float("nan")):
+        ...     groups[item].append(item)
+        >>> [*groups.values()]
+        [[1, 1.0], [nan, nan]]
+    """
+
+    def __missing__(self, key: Any) -> list[Any]:
+        key = canonical(key)
+        group = self.get(key)
+        if group is None:
+            group = self[key] = []
+        return group
+
+
+class Groups(dict[Any, list[Any]]):
     """The group of each key; asking for a new one makes it."""
 
     def __init__(self, make: Callable[[Any], list[Any]]) -> None:
@@ -82,18 +154,18 @@ class GroupKernel(KeyedKernel):
         super().__init__(name)
         self.key_fn = key_fn
 
-    def splitter(self, shards: int) -> GroupSplitter:
+    def splitter(self, shards: int, port: int = 0) -> GroupSplitter:
         """A splitter that groups."""
         return GroupSplitter(Keys(self.kind, self.name, self.key_fn, shards))
 
     def process(self, state: State, payload: bytes) -> Iterator[list[Any]]:
         """Add the items to their groups."""
-        keys, groups, odd = decode(payload)
+        keys, groups, odd, *_ = decode(payload)
         self.last = keys, groups
         self.add(state, restored(keys, odd), groups)
         return iter(())
 
-    def add(self, state: State, keys: Any, values: Any) -> None:
+    def add(self, state: State, keys: Any, values: Any, gone: Any = ()) -> None:
         """Add groups of items to those that are there."""
         for key, group in zip(keys, values, strict=True):
             if key in state or (key := canonical(key)) in state:
@@ -101,6 +173,10 @@ class GroupKernel(KeyedKernel):
             else:
                 # A copy: what was added may still be written to the journal.
                 state[key] = list(group)
+
+    def records(self, state: State) -> int:
+        """How many items the groups hold."""
+        return sum(map(len, state.values()))
 
     def on_end(self, state: State) -> Iterator[list[Any]]:
         """Emit the groups, so many at a time that a chunk holds about `CHUNK_ITEMS` items."""

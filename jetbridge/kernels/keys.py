@@ -128,6 +128,11 @@ def shards_of(keys: list[Any], shards: int) -> list[int]:
     """
     kinds = set(map(type, keys))
     if kinds == {int}:
+        if not shards & (shards - 1) and min(keys) >= 0 and max(keys) <= 0xFFFFFFFF:
+            # The same result from the low bits alone, so that no step needs a large int.
+            mask = (shards << 20) - 1
+            factor = _MIX & mask
+            return [((key & mask) * factor & mask) >> 20 for key in keys]
         return [(((number := hash(key)) ^ (number >> 32)) * _MIX >> 20) % shards for key in keys]
     if kinds == {str}:
         crc32 = zlib.crc32

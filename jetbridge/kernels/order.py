@@ -46,6 +46,10 @@ class SortSplitter(Splitter):
         self.items += chunk
         self.size = len(self.items)
 
+    def check(self, chunk: list[Any]) -> None:
+        """Whether the key function takes a chunk's items."""
+        self.keys.of(chunk)
+
     def flush(self) -> Iterator[tuple[int, bytes]]:
         """One sorted run."""
         keys: list[Any] | None = self.sort_keys
@@ -72,7 +76,7 @@ class SortKernel(KeyedKernel):
         self.key_fn = key_fn
         self.reverse = reverse
 
-    def splitter(self, shards: int) -> SortSplitter:
+    def splitter(self, shards: int, port: int = 0) -> SortSplitter:
         """A splitter that makes sorted runs."""
         return SortSplitter(Keys(self.kind, self.name, self.key_fn, shards), self.reverse)
 
@@ -82,7 +86,7 @@ class SortKernel(KeyedKernel):
         self.add(state, keys, items)
         return iter(())
 
-    def add(self, state: State, keys: Any, values: Any) -> None:
+    def add(self, state: State, keys: Any, values: Any, gone: Any = ()) -> None:
         """Keep sorted items behind those that are there."""
         if "items" not in state:
             state["keys"], state["items"] = None if keys is None else [], []

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
+from jetbridge.errors import ItemError
 from jetbridge.kernels.failure import FAILURES, at_hand, item_error
-from jetbridge.kernels.fold import WHOLE, Folder, WholeSplitter
+from jetbridge.kernels.fold import Folder, WholeSplitter
 from jetbridge.kernels.group import GroupSplitter
 from jetbridge.kernels.keyed import KeyedKernel, Keys, Splitter, State, decode, restored
 from jetbridge.kernels.stateless import CHUNK_ITEMS
+from jetbridge.times import Held, TimedItems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,40 +31,61 @@ class RollingKernel(KeyedKernel):
         self.key_fn = key_fn
         self.folder = Folder(name, operation)
         self.single = key_fn is None
+        self._careful = False
 
-    def splitter(self, shards: int) -> Splitter:
+    def be_careful(self) -> None:
+        """Leave out the items that cannot be folded."""
+        self._careful = True
+
+    def splitter(self, shards: int, port: int = 0) -> Splitter:
         """A splitter that keeps every item: each has a result of its own."""
         if self.key_fn is None:
             return WholeSplitter(self.folder, combining=False)
-        return GroupSplitter(Keys(self.kind, self.name, self.key_fn, shards))
+        return GroupSplitter(Keys(self.kind, self.name, self.key_fn, shards), keep_times=True)
 
     def process(self, state: State, payload: bytes) -> Iterator[list[Any]]:
         """Fold items one by one and emit after each."""
-        keys, groups, odd = decode(payload)
+        keys, groups, odd, times_of = decode(payload)
         keys = self.last = restored(keys, odd)
-        create, finish = self.folder.create, self.folder.finish
-        out: list[Any] = []
-        for key, items in zip(keys, groups, strict=True):
+        create, accumulate, single = self.folder.create, self.folder.operation.accumulate, self.single
+        finish = None if self.folder.operation.finish is None else self.folder.finish
+        held = Held()
+        for at, (key, items) in enumerate(zip(keys, groups, strict=True)):
             acc = state[key] if key in state else create()
-            results = self._results(acc, items)
-            for acc in results:
-                result = finish(acc)
-                # What the next item changes in place must not change what was emitted.
-                result = copy.copy(result) if type(result) in (list, dict, set) else result
-                out.append(result if key is WHOLE and self.single else (key, result))
-                if len(out) >= CHUNK_ITEMS:
-                    state[key] = acc
-                    yield out
-                    out = []
+            out: list[Any] = []
+            out_times: list[int] = []
+            rest, times = iter(items), repeat(0) if times_of is None else iter(times_of[at])
+            going = True
+            while going:
+                try:
+                    for item, time in zip(rest, times):  # noqa: B905 - of one length
+                        acc = accumulate(acc, item)
+                        result = acc if finish is None else finish(acc)
+                        if type(result) in _CHANGING:
+                            result = copy.copy(result)
+                        out.append(result if single else (key, result))
+                        out_times.append(time)
+                        if len(out) >= CHUNK_ITEMS:
+                            state[key] = acc
+                            yield out if times_of is None else TimedItems(out, out_times)
+                            out, out_times = [], []
+                    going = False
+                except ItemError:
+                    raise  # of the finisher
+                except FAILURES as error:
+                    item = at_hand(items, rest)
+                    failure = item_error(self.kind, self.name, item, error)
+                    if not self._careful:
+                        raise failure from error
+                    failure.__cause__ = error
+                    self.failed.append((item, failure))
             state[key] = acc
-        if out:
-            yield out
+            held.add(out if times_of is None else TimedItems(out, out_times))
+            if len(held) >= CHUNK_ITEMS:
+                yield held.take()
+        if held:
+            yield held.take()
 
-    def _results(self, acc: Any, items: list[Any]) -> Iterator[Any]:
-        accumulate, rest = self.folder.operation.accumulate, iter(items)
-        for item in rest:
-            try:
-                acc = accumulate(acc, item)
-            except FAILURES as error:
-                raise item_error(self.kind, self.name, at_hand(items, rest), error) from error
-            yield acc
+
+_CHANGING = frozenset({list, dict, set})
+"""Results that the next item may change in place, which must not change what was emitted."""

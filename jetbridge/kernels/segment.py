@@ -11,21 +11,52 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jetbridge.connectors.base import BadItem, Sink
-from jetbridge.errors import ItemError
+from jetbridge.errors import ItemError, SourceError
+from jetbridge.kernels.aside import Aside, Careful, CarefulSplitter
 from jetbridge.kernels.failure import FAILURES, item_error, short_repr, stage_error
 from jetbridge.kernels.keyed import FLUSH_ITEMS, Splitter, encode
 from jetbridge.kernels.rules import keyed_kernel, stateless_kernel
-from jetbridge.kernels.stateless import FlatMapKernel
-from jetbridge.plan.ends import BeamNode, SinkNode
+from jetbridge.kernels.services import Services
+from jetbridge.kernels.stamp import StampKernel
+from jetbridge.kernels.stateless import CHUNK_ITEMS, FlatMapKernel
+from jetbridge.plan.ends import BeamNode, SinkNode, SourceNode
 from jetbridge.plan.keyed import KeyedNode
+from jetbridge.plan.side import SideNode
+from jetbridge.plan.times import NATIVE, TimestampNode
+from jetbridge.times import Clock, TimedItems, cut, untimed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from jetbridge.plan.base import Node
     from jetbridge.plan.fuse import Exit, Segment
 
 Counts = dict[str, list[int]]
-"""How many items each stage received and emitted, by name."""
+"""How many items each stage received, emitted, could not take because of an error, and dropped as late, by name."""
+
+
+ERRORS, LATE = 2, 3
+"""Where the errors and the late items stand in the counts of a stage."""
+
+
+def none_yet() -> list[int]:
+    """The counts of a stage before its first item."""
+    return [0, 0, 0, 0]
+
+
+def add_counts(total: Counts, new: Counts) -> None:
+    """Add to counts, in place. Those of older checkpoints have two numbers.
+
+    Example:
+        >>> total = {"map": [3, 2, 0, 0]}
+        >>> add_counts(total, {"map": [1, 1]})
+        >>> total
+        {'map': [4, 3, 0, 0]}
+    """
+    for name, counts in new.items():
+        mine = total.setdefault(name, none_yet())
+        for index, count in enumerate(counts):
+            mine[index] += count
 
 
 class Emission(NamedTuple):
@@ -46,9 +77,9 @@ class Emission(NamedTuple):
 class _Step:
     """A stage with what follows it: as many kernels in a row as do not branch, then branches or exits."""
 
-    kernels: list[tuple[Callable[[list[Any]], list[Any]] | None, list[int]]] = field(default_factory=list)
+    kernels: list[tuple[Any, list[int]]] = field(default_factory=list)
     flat: FlatMapKernel | None = None
-    flat_counts: list[int] = field(default_factory=lambda: [0, 0])
+    flat_counts: list[int] = field(default_factory=none_yet)
     branches: list[_Step] = field(default_factory=list)
     exits: list[int] = field(default_factory=list)
 
@@ -66,39 +97,82 @@ class SegmentKernel:
         >>> kernel = SegmentKernel(fuse(pipeline.plan())[0], shards=4, logger="jetbridge")
         >>> [emission.number for emission in kernel.feed([1, 2, 3])]
         [3]
-        >>> kernel.counts["map"]
+        >>> kernel.counts["map"][:2]
         [3, 3]
 
+    Args:
+        segment: The segment.
+        shards: The number of shards of each stage with state.
+        logger: The name of the job's logger.
+        services: The services of the job in this process.
+
     Attributes:
-        counts: Items received and emitted, by stage, since the start or the
-            last `take_counts`; a stage with state receives what reaches its
-            splitters.
+        counts: Counts by stage, since the start or the last `take_counts`; a
+            stage with state receives what reaches its splitters.
+        stamps: The kernels that give items their times.
+        lags: How far a partition's watermark stays behind, by stage, in milliseconds.
     """
 
-    def __init__(self, segment: Segment, shards: int, logger: str) -> None:
+    def __init__(self, segment: Segment, shards: int, logger: str, services: Services | None = None) -> None:
         self.segment = segment
-        self.counts: Counts = {segment.root.name: [0, 0]}
-        self.counts |= {node.name: [0, 0] for node in segment.steps}
+        self._services = services or Services()
+        self.counts: Counts = {segment.root.name: none_yet()}
+        self.counts |= {node.name: none_yet() for node in segment.steps}
+        self.stamps: list[StampKernel] = []
+        root = segment.root
+        self._nodes = {node.name: node for node in (root, *segment.steps, *(exit_.target for exit_ in segment.exits))}
+        self._reads = isinstance(root, SourceNode)
+        self._live = isinstance(root, SourceNode) and not root.source.bounded
+        self._native = any(isinstance(node, TimestampNode) and node.fn == NATIVE for node in segment.steps)
         self._splitters: dict[int, Splitter] = {}
         self._takers = [self._taker(index, exit_, shards) for index, exit_ in enumerate(segment.exits)]
         self._root_counts = self.counts[segment.root.name]
         self._tree = self._build(segment.root.id, logger)
+        self._aside = self._asides(logger)
+        self.lags = {stamp.name: stamp.node.lag for stamp in self.stamps}
+
+    def at(self, clock: Clock) -> None:
+        """What is fed from now on is of the source partition of a clock."""
+        for stamp in self.stamps:
+            stamp.clock = clock
+
+    def _kernel(self, node: Node, logger: str) -> Any:
+        kernel = stateless_kernel(node, logger, live=self._live, services=self._services)
+        bare = kernel.kernel if isinstance(kernel, Careful) else kernel
+        if isinstance(bare, StampKernel):
+            self.stamps.append(bare)
+        return kernel
+
+    def _asides(self, logger: str) -> dict[tuple[int, str], list[_Step]]:
+        """What follows where a stage puts items aside, by the stage and the kind of what is put aside."""
+        found: dict[tuple[int, str], list[_Step]] = {}
+        for node in self.segment.steps:
+            if isinstance(node, SideNode):
+                step = self._build(node.id, logger)
+                step.kernels.insert(0, (None, self.counts[node.name]))
+                found.setdefault((node.inputs[0], node.kind), []).append(step)
+        return found
 
     def _build(self, node_id: int, logger: str) -> _Step:
         """The step of what follows a stage."""
         step = _Step()
         while True:
-            below = [node for node in self.segment.steps for above in node.inputs if above == node_id]
+            below = [
+                node
+                for node in self.segment.steps
+                for above in node.inputs
+                if above == node_id and not isinstance(node, SideNode)
+            ]
             step.exits = [i for i, exit_ in enumerate(self.segment.exits) if exit_.above == node_id]
             if len(below) != 1 or step.exits:
                 break
-            kernel = stateless_kernel(below[0], logger)
+            kernel = self._kernel(below[0], logger)
             if isinstance(kernel, FlatMapKernel):
                 break
             step.kernels.append((kernel, self.counts[below[0].name]))
             node_id = below[0].id
         for node in below:
-            kernel = stateless_kernel(node, logger)
+            kernel = self._kernel(node, logger)
             if isinstance(kernel, FlatMapKernel):
                 branch = self._build(node.id, logger)
                 step.branches.append(_Step(flat=kernel, flat_counts=self.counts[node.name], branches=[branch]))
@@ -114,20 +188,29 @@ class SegmentKernel:
         Raises:
             ItemError: When a user's function fails, or a sink refuses an item.
         """
+        if type(chunk) is Aside:
+            return self._set_aside(self.segment.root, chunk.kind, chunk)
         self._root_counts[1] += len(chunk)
+        if self._reads:
+            if self._native and type(chunk) is not TimedItems:
+                raise SourceError("it gives no times with its items: use with_timestamps instead of native ones")
+            chunk = chunk if self._native else untimed(chunk)
         return self._run(self._tree, chunk)
 
     def _run(self, step: _Step, chunk: list[Any]) -> Iterator[Emission]:
         for kernel, counts in step.kernels:
             counts[0] += len(chunk)
             if kernel is not None:
-                chunk = kernel(chunk)
+                chunk = kernel.timed(chunk) if type(chunk) is TimedItems else kernel(chunk)
+                if type(kernel) is Careful and kernel.failed:
+                    yield from self._failed(kernel)
             counts[1] += len(chunk)
             if not chunk:
                 return
         if step.flat is not None:
             step.flat_counts[0] += len(chunk)
-            for piece in step.flat.explode(chunk):
+            flat = step.flat
+            for piece in flat.explode_timed(chunk) if isinstance(chunk, TimedItems) else flat.explode(chunk):
                 step.flat_counts[1] += len(piece)
                 yield from self._run(step.branches[0], piece)
             return
@@ -135,6 +218,18 @@ class SegmentKernel:
             yield from self._takers[index](chunk)
         for branch in step.branches:
             yield from self._run(branch, chunk)
+
+    def _failed(self, kernel: Careful | CarefulSplitter) -> Iterator[Emission]:
+        taken = list(kernel.failed)
+        kernel.failed.clear()
+        return self._set_aside(self._nodes[kernel.name], "on_error", taken)
+
+    def _set_aside(self, node: Node, kind: str, items: list[Any]) -> Iterator[Emission]:
+        """Send items that a stage has put aside to where they go, if they go anywhere, and count them."""
+        self.counts[node.name][LATE if kind == "late_items" else ERRORS] += len(items)
+        for step in self._aside.get((node.id, kind), ()):
+            for piece in cut(list(items), CHUNK_ITEMS):
+                yield from self._run(step, piece)
 
     def flush(self) -> Iterator[Emission]:
         """What the splitters still hold: called at the end of each bundle."""
@@ -156,15 +251,17 @@ class SegmentKernel:
         """The counts since the last call."""
         taken = {name: list(pair) for name, pair in self.counts.items()}
         for pair in self.counts.values():
-            pair[:] = 0, 0
+            pair[:] = none_yet()
         return taken
 
     def _taker(self, index: int, exit_: Exit, shards: int) -> Callable[[list[Any]], Iterator[Emission]]:
         node = exit_.target
-        counts = self.counts.setdefault(node.name, [0, 0])
+        counts = self.counts.setdefault(node.name, none_yet())
         match node:
             case KeyedNode():
-                self._splitters[index] = keyed_kernel(node).splitter(shards)
+                splitter = keyed_kernel(node).splitter(shards, exit_.port)
+                careful = node.on_error != "fail"
+                self._splitters[index] = CarefulSplitter(node.name, splitter) if careful else splitter
                 return lambda chunk: self._split(index, counts, chunk)
             case SinkNode():
                 return lambda chunk: self._prepare(index, counts, node.name, node.sink, chunk)
@@ -176,11 +273,19 @@ class SegmentKernel:
         counts[0] += len(chunk)
         splitter = self._splitters[index]
         splitter.add(chunk)
+        node = self.segment.exits[index].target
+        if type(splitter) is CarefulSplitter and splitter.failed:
+            yield from self._failed(splitter)
+        if splitter.late:
+            late = list(splitter.late)
+            splitter.late.clear()
+            yield from self._set_aside(node, "late_items", late)
         if splitter.size >= FLUSH_ITEMS:
             yield from self._flush(index)
 
     def _prepare(self, index: int, counts: list[int], name: str, sink: Sink, chunk: list[Any]) -> Iterator[Emission]:
         counts[0] += len(chunk)
+        chunk = untimed(chunk)
         try:
             payload = sink.prepare(chunk)
         except BadItem as bad:
@@ -203,4 +308,4 @@ class SegmentKernel:
 
     def _hand_over(self, index: int, counts: list[int], chunk: list[Any]) -> Iterator[Emission]:
         counts[0] += len(chunk)
-        yield Emission(index, len(chunk), encode(chunk))
+        yield Emission(index, len(chunk), encode(untimed(chunk)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 KeyFn = Callable[[Any], Any]
@@ -18,6 +18,9 @@ class Node:
         name: Its name, unique within the plan.
         named: Whether the user chose the name.
         inputs: The ids of the stages that it reads.
+        on_error: What becomes of an item on which the user's function fails:
+            the job fails ("fail"), or it goes on without it ("skip").
+        local_parallelism: How many of it may work at once; None for any number.
     """
 
     kind: ClassVar[str] = "node"
@@ -27,6 +30,13 @@ class Node:
     name: str
     named: bool
     inputs: tuple[int, ...]
+    on_error: str = field(default="fail", kw_only=True)
+    local_parallelism: int | None = field(default=None, kw_only=True)
+
+    @property
+    def keeps_order(self) -> bool:
+        """For a stage without state: whether what it gives is in the order of what it gets."""
+        return True
 
     @property
     def functions(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jetbridge.plan.ends import SinkNode
+from jetbridge.plan.side import SideNode
 
 if TYPE_CHECKING:
     from jetbridge.plan.base import Node
@@ -25,10 +26,12 @@ class Exit:
     Attributes:
         above: The id of the last stage inside.
         target: The stage that they go to.
+        port: As which of its inputs.
     """
 
     above: int
     target: Node
+    port: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ class Segment:
     root: Node
     steps: tuple[Node, ...]
     exits: tuple[Exit, ...]
+
+    @property
+    def parallelism(self) -> int | None:
+        """How many of it may work at once: the least that is said of its stages, if anything is."""
+        return min((n.local_parallelism for n in (self.root, *self.steps) if n.local_parallelism), default=None)
 
 
 def fuse(plan: Plan) -> tuple[Segment, ...]:
@@ -67,12 +75,18 @@ def _segment(plan: Plan, root: Node) -> Segment:
     exits: list[Exit] = []
     # Node ids are in topological order, so one pass over the plan finds all.
     for node in plan.nodes:
-        reached = [above for above in node.inputs if above in inside]
+        if isinstance(node, SideNode):
+            # What a stage with state leaves aside arises where its items are split, and where its state is.
+            if node.inputs[0] in inside or any(exit_.target.id == node.inputs[0] for exit_ in exits):
+                inside.add(node.id)
+                steps.append(node)
+            continue
+        reached = [(above, port) for port, above in enumerate(node.inputs) if above in inside]
         if not reached:
             continue
         if node.stateless:
             inside.add(node.id)
             steps.append(node)
         else:
-            exits += [Exit(above, node) for above in reached]
+            exits += [Exit(above, node, port) for above, port in reached]
     return Segment(root, tuple(steps), tuple(exits))

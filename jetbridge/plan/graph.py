@@ -68,6 +68,11 @@ class Plan:
         return tuple(node for node in self.nodes if isinstance(node, BeamNode))
 
     @property
+    def parallelism(self) -> int | None:
+        """The least that is said of how many of a stage may work at once, if anything is."""
+        return min((node.local_parallelism for node in self.nodes if node.local_parallelism), default=None)
+
+    @property
     def unbounded(self) -> bool:
         """Whether a source is a stream."""
         return any(not node.source.bounded for node in self.sources)

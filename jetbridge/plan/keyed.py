@@ -9,6 +9,7 @@ from jetbridge.plan.base import KeyFn, Node
 
 if TYPE_CHECKING:
     from jetbridge.aggregations import AggregateOperation
+    from jetbridge.windows import Window
 
 
 @dataclass(frozen=True)
@@ -16,9 +17,17 @@ class KeyedNode(Node):
     """A stage with state: its items go to shards by their key.
 
     Attributes:
+        times: What times the items have that it gives: "none", those of the
+            items that they came from ("kept"), or "own" ones.
+        leading: Whether times that are kept are those of its first input alone.
+        drops_late: Whether items can be too late for it.
         key_fn: The key of an item; None makes the whole stage one group,
             or the item its own key, as the operator has it.
     """
+
+    times: ClassVar[str] = "none"
+    leading: ClassVar[bool] = False
+    drops_late: ClassVar[bool] = False
 
     key_fn: KeyFn | None
 
@@ -47,6 +56,7 @@ class RollingNode(AggregateNode):
     """The running result for each item."""
 
     kind: ClassVar[str] = "rolling_aggregate"
+    times: ClassVar[str] = "kept"
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,7 @@ class DistinctNode(KeyedNode):
     """The first item of each key; without a key function the item is the key."""
 
     kind: ClassVar[str] = "distinct"
+    times: ClassVar[str] = "kept"
 
 
 @dataclass(frozen=True)
@@ -70,3 +81,22 @@ class SortNode(KeyedNode):
     kind: ClassVar[str] = "sort"
 
     reverse: bool
+
+
+@dataclass(frozen=True)
+class WindowNode(AggregateNode):
+    """One result for each window, or for each key and window.
+
+    Attributes:
+        window: How items are divided by their times.
+        early: How often a window that is still open gives an early result, in milliseconds; 0 for never.
+        bare: Whether results leave out the key.
+    """
+
+    kind: ClassVar[str] = "window"
+    times: ClassVar[str] = "own"
+    drops_late: ClassVar[bool] = True
+
+    window: Window
+    early: int = 0
+    bare: bool = False

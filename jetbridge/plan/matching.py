@@ -49,6 +49,18 @@ def check(body: Mapping[str, Any], plan: Plan) -> None:
         raise SnapshotError(f"the snapshot does not fit the pipeline: {'; '.join(problems)}")
 
 
+def described(plan: Plan) -> dict[str, dict[str, dict[str, Any]]]:
+    """What a checkpoint says of a plan's sources, stages with state and sinks, so that `check` can compare it."""
+
+    def default(node: Node) -> str | None:
+        return None if node.named else upstream(plan, node)
+
+    sources = {n.name: {"kind": n.source.kind, "name": n.source.name, "default": default(n)} for n in plan.sources}
+    stages = {n.name: {"kind": state_kind(n), "default": default(n)} for n in plan.keyed}
+    sinks = {n.name: {"kind": n.sink.kind, "name": n.sink.name, "default": default(n)} for n in plan.sinks}
+    return {"sources": sources, "stages": stages, "sinks": sinks}
+
+
 def state_kind(node: Node) -> str:
     """What sort of state a stage keeps, as text: the "kind" of a stage in a checkpoint.
 
@@ -67,14 +79,10 @@ def state_kind(node: Node) -> str:
     operation = getattr(node, "operation", None)
     if isinstance(operation, AggregateOperation):
         with contextlib.suppress(Exception):  # the user's function: it fails again in the job, which names it
-            kind += f" into {_shape(operation.create())}"
+            kind += f" into {operation.state()}"
+    with contextlib.suppress(Exception):  # likewise
+        kind += f" of {node.state_kind}" if hasattr(node, "state_kind") else ""
     return kind
-
-
-def _shape(accumulator: Any) -> str:
-    if type(accumulator) is tuple:
-        return f"({', '.join(map(_shape, accumulator))})"
-    return type(accumulator).__name__
 
 
 def _kinds(body: Mapping[str, Any], plan: Plan) -> Iterator[str]:

@@ -63,6 +63,15 @@ class PeekNode(Node):
     kind: ClassVar[str] = "peek"
     stateless: ClassVar[bool] = True
 
+    should_log: Callable[[Any], Any] | None = None
+    to_string: Callable[[Any], Any] | None = None
+
+    @property
+    def functions(self) -> dict[str, Any]:
+        """The user's functions."""
+        own = {"should_log": self.should_log, "to_string": self.to_string}
+        return {name: fn for name, fn in own.items() if fn is not None}
+
 
 @dataclass(frozen=True)
 class MergeNode(Node):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jetbridge.errors import CorruptDataError, SerializationError
 from jetbridge.store import structures, values
 from jetbridge.store.faults import mapped
+from jetbridge.times import TimedItems
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,7 +31,7 @@ _PAGE_BYTES = 4 << 20  # what one short read fetches, about
 _MAX_ROWS = 1024
 _PLACE = struct.Struct("<qqq")
 
-Row = tuple[int, int, bytes, int, int]  # start, count, payload, crc, structure
+Row = tuple[int, int, bytes, int, int, int]  # start, count, payload, crc, structure, written
 
 
 def encode_chunks(items: Iterable[Any]) -> Iterator[tuple[int, bytes]]:
@@ -122,8 +123,8 @@ def clear(tx: sqlite3.Connection, kind: Kind, name: str) -> None:
         structures.resize(tx, kind, name, found.id, 0)
 
 
-def read(conn: sqlite3.Connection, kind: Kind, name: str, start: int, end: int | None = None) -> Iterator[list[Any]]:
-    """The items of an index range, in lists of at most a chunk, fetched in short reads.
+def read(conn: sqlite3.Connection, kind: Kind, name: str, start: int, end: int | None = None) -> Iterator[TimedItems]:
+    """The items of an index range with the time each was written, at most a chunk at a time, fetched in short reads.
 
     What is appended meanwhile beyond ``end`` is not seen; when the structure is
     cleared meanwhile, the reading ends early.
@@ -144,7 +145,7 @@ def read(conn: sqlite3.Connection, kind: Kind, name: str, start: int, end: int |
 
 def read_with(
     connect: Callable[[], sqlite3.Connection], kind: Kind, name: str, start: int, end: int | None = None
-) -> Iterator[list[Any]]:
+) -> Iterator[TimedItems]:
     """As `read`, but each short read asks for its connection, so that a fork or another thread may come between."""
     what = f"{kind} {name!r}"
     limit = 4
@@ -161,7 +162,7 @@ def read_with(
             fetched += len(row[2])
             chunk = items[max(0, start - first) : end - first]
             start = first + len(items)
-            yield chunk
+            yield TimedItems(chunk, [row[5]] * len(chunk))
         limit = max(1, min(_MAX_ROWS, _PAGE_BYTES * len(rows) // max(1, fetched)))
 
 
@@ -177,8 +178,9 @@ def _page(
         if start >= end:
             return [], found.size
         rows: list[Row] = conn.execute(
-            "SELECT start, count, payload, crc, ?1 FROM chunks WHERE structure = ?1 AND start < ?3 AND start >= "
-            "coalesce((SELECT max(start) FROM chunks WHERE structure = ?1 AND start <= ?2), 0) ORDER BY start LIMIT ?4",
+            "SELECT start, count, payload, crc, ?1, written FROM chunks WHERE structure = ?1 AND start < ?3 "
+            "AND start >= coalesce((SELECT max(start) FROM chunks WHERE structure = ?1 AND start <= ?2), 0) "
+            "ORDER BY start LIMIT ?4",
             (found.id, start, end, limit),
         ).fetchall()
     expected = start
@@ -196,7 +198,7 @@ def _page(
 
 
 def _items(row: Row, what: str) -> list[Any]:
-    start, count, payload, crc, structure = row
+    start, count, payload, crc, structure, _ = row
     place = f"{what}, items {start} to {start + count - 1}"
     if type(payload) is not bytes or _crc(structure, start, count, payload) != crc:
         raise CorruptDataError(

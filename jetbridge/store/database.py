@@ -163,6 +163,7 @@ class Database:
             fcntl.flock(directory, fcntl.LOCK_EX)
             if not self._is_current(tx):
                 self._migrate(tx)
+                self.folder.keep_name()
         finally:
             fcntl.flock(directory, fcntl.LOCK_UN)  # a child forked meanwhile has the descriptor too
             os.close(directory)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import reprlib
 import zlib
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.errors import CorruptDataError, SerializationError
@@ -20,6 +22,7 @@ Row = tuple[bytes, bytes, bytes]  # key bytes, key, value
 
 # Python's binding costs more for each statement than SQLite does for each row.
 _ROWS_AT_ONCE = 50
+_KEYS_AT_ONCE = 500
 _CRC = 4
 _COMMIT_ENTRIES = 200_000
 _COMMIT_BYTES = 64 << 20
@@ -60,6 +63,27 @@ def encode_entries(pairs: Iterable[tuple[Any, Any]]) -> Iterator[list[Any]]:
             keys.clear()
             encoded.clear()
             size = 0
+    if encoded:
+        yield _flat(keys, encoded)
+
+
+def merged(batches: Iterable[list[Any]]) -> Iterator[list[Any]]:
+    """Join batches into fewer ones, of equal keys the first key object and the last value, as in one batch.
+
+    Yields:
+        Batches for `apply_batch`, in the order in which they are to be written.
+    """
+    keys: dict[bytes, bytes] = {}
+    encoded: dict[bytes, bytes] = {}
+    for batch in batches:
+        places = batch[::3]
+        # Each of these runs in C: a commit may have hundreds of thousands of entries.
+        deque(map(keys.setdefault, places, batch[1::3]), 0)
+        encoded.update(zip(places, batch[2::3], strict=True))
+        if len(encoded) >= _COMMIT_ENTRIES:
+            yield _flat(keys, encoded)
+            keys.clear()
+            encoded.clear()
     if encoded:
         yield _flat(keys, encoded)
 
@@ -142,7 +166,11 @@ def _insert(tx: sqlite3.Connection, batch: list[Any], structure: int, on_conflic
 
 
 def find_row(conn: sqlite3.Connection, name: str, place: bytes) -> Row | None:
-    """The row of a key."""
+    """The row of a key.
+
+    Raises:
+        CorruptDataError: When it is not found and what lies there in its place is damaged, or another one is found.
+    """
     with structures.snapshot(conn):
         found = structures.find(conn, "map", name)
         if found is None:
@@ -150,7 +178,51 @@ def find_row(conn: sqlite3.Connection, name: str, place: bytes) -> Row | None:
         row: Row | None = conn.execute(
             "SELECT key_bytes, key, value FROM entries WHERE structure = ? AND key_bytes = ?", (found.id, place)
         ).fetchone()
+        if row is not None and row[0] != place:  # in a damaged page a search may end anywhere
+            raise _damaged(place, f"map {name!r}")
+        if row is None:
+            _check_beside(conn, name, found.id, place)
         return row
+
+
+def find_rows(conn: sqlite3.Connection, name: str, places: list[bytes]) -> dict[bytes, Row]:
+    """The rows of many keys that are there, by their key bytes, all of one state of the map.
+
+    Raises:
+        CorruptDataError: As `find_row` does.
+    """
+    rows: dict[bytes, Row] = {}
+    with structures.snapshot(conn):
+        found = structures.find(conn, "map", name)
+        if found is None:
+            return rows
+        # In the order of the table: neighbours are on one page.
+        places = sorted(places)
+        for at in range(0, len(places), _KEYS_AT_ONCE):
+            some = places[at : at + _KEYS_AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            got = conn.execute(
+                f"SELECT key_bytes, key, value FROM entries WHERE structure = ? AND key_bytes IN ({marks})",
+                (found.id, *some),
+            ).fetchall()
+            rows.update((row[0], row) for row in got)
+        for place in places:
+            if place not in rows:
+                _check_beside(conn, name, found.id, place)
+    for place in rows.keys() - set(places):  # in a damaged page a search may end anywhere
+        raise _damaged(place, f"map {name!r}")
+    return rows
+
+
+def _check_beside(conn: sqlite3.Connection, name: str, structure: int, place: bytes) -> None:
+    """A row that is not found may have damaged key bytes: then it still lies beside the place of the search."""
+    for beside in ("< ? ORDER BY key_bytes DESC", "> ? ORDER BY key_bytes"):
+        other = conn.execute(
+            f"SELECT key_bytes, key FROM entries WHERE structure = ? AND key_bytes {beside} LIMIT 1",
+            (structure, place),
+        ).fetchone()
+        if other is not None and not (all(type(part) is bytes for part in other) and _intact(*other)):
+            raise _damaged(other[0], f"map {name!r}")
 
 
 def remove(tx: sqlite3.Connection, name: str, place: bytes) -> bool:
@@ -183,7 +255,11 @@ def page(conn: sqlite3.Connection, name: str, after: bytes | None, limit: int) -
             "ORDER BY key_bytes LIMIT ?",
             (found.id, after or b"", limit),
         ).fetchall()
-        return rows
+    places = [row[0] for row in rows]
+    # In a damaged page a row may be there twice, and another one not at all.
+    if {*map(type, places)} - {bytes} or not all(map(operator.lt, places, places[1:])):
+        raise _damaged(places[0], f"map {name!r}")
+    return rows
 
 
 def state(conn: sqlite3.Connection, name: str) -> tuple[int, int, int]:

@@ -49,7 +49,7 @@ def mapped(what: str, folder: str | os.PathLike[str] | None = None) -> Iterator[
         raise translate(error, what, folder) from error
     except UnicodeDecodeError as error:
         # A damaged schema: SQLite's message quotes its bytes, and the sqlite3 module cannot read the message.
-        raise _damaged(what, "its text is not UTF-8") from error
+        raise _damaged(what, "its text is not UTF-8", folder) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _disk_full(what) from error
@@ -63,7 +63,7 @@ def translate(error: sqlite3.Error, what: str, folder: str | os.PathLike[str] | 
     if any(known in lower for known in _FULL) or ("i/o error" in lower and folder is not None and _no_room(folder)):
         return _disk_full(what)
     if any(known in lower for known in _CORRUPT):
-        return _damaged(what, text)
+        return _damaged(what, text, folder)
     if any(known in lower for known in _FOLDER):
         return DataFolderError(f"{what}: {text}; check that the folder is there and that this user may write to it")
     if "locked" in lower or "busy" in lower:
@@ -78,10 +78,24 @@ def translate(error: sqlite3.Error, what: str, folder: str | os.PathLike[str] | 
     return StoreError(f"{what}: {text}")
 
 
-def _damaged(what: str, reason: str) -> CorruptDataError:
+def _damaged(what: str, reason: str, folder: str | os.PathLike[str] | None) -> CorruptDataError:
     return CorruptDataError(
         f"{what}: the stored data is damaged ({reason}); restore the data folder from a copy, "
-        "or remove it to start with an empty one"
+        f"or remove it to start with an empty one{_rescue(folder)}"
+    )
+
+
+def _rescue(folder: str | os.PathLike[str] | None) -> str:
+    if folder is None:
+        return ""
+    from jetbridge.store import snapshot_reading  # which is seldom needed here
+
+    names = ", ".join(f"'{name}'" for name in snapshot_reading.readable(folder))
+    if not names:
+        return ""
+    return (
+        f". Its named snapshots are files of their own, and whole: {names}; copy {os.path.join(folder, 'snapshots')} "
+        "into the new folder and start jobs from them (initial_snapshot_name)"
     )
 
 

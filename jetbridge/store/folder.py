@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -93,6 +94,16 @@ class DataFolder:
         _check(file, found, "file")
         if not os.access(file, os.R_OK | os.W_OK, **_EFFECTIVE):
             raise DataFolderError(f"{file} cannot be written by this user; run: chmod u+rw {file}")
+
+    def keep_name(self) -> None:
+        """Let the folder's name outlive a power cut, and those of the folders above it: they may be new."""
+        for each in self.path.parents:
+            with contextlib.suppress(OSError):  # of a folder that this user may not read
+                descriptor = os.open(each, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
 
     @property
     def database(self) -> Path:

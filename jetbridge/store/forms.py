@@ -22,6 +22,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.errors import SerializationError
+from jetbridge.kernels.aside import FailedItem
+from jetbridge.windows import KeyedWindowResult, WindowResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,6 +135,18 @@ def _scalar(dtype: str, data: bytes) -> Any:
     return _array(dtype, (), data)[()]
 
 
+def _window(start: int, end: int, value: Any, is_early: bool) -> WindowResult:
+    return WindowResult(start, end, value, is_early)
+
+
+def _keyed_window(start: int, end: int, key: Any, value: Any, is_early: bool) -> KeyedWindowResult:
+    return KeyedWindowResult(start, end, key, value, is_early)
+
+
+def _failed_item(stage: str, item: Any, error: str, trace: str) -> FailedItem:
+    return FailedItem(stage, item, error, trace)
+
+
 _MAKES: dict[str, Callable[..., Any]] = {
     "make_uuid": _uuid,
     "make_fraction": _fraction,
@@ -140,6 +154,9 @@ _MAKES: dict[str, Callable[..., Any]] = {
     "make_zone": _named_zone,
     "make_path": _named_path,
     "make_address": _named_address,
+    "make_window": _window,
+    "make_keyed_window": _keyed_window,
+    "make_failed_item": _failed_item,
     "make_numpy_array": _array,
     "make_numpy_scalar": _scalar,
 }
@@ -169,6 +186,9 @@ REDUCERS: dict[type, Callable[[Any], Reduced]] = {
     fractions.Fraction: lambda value: (MAKERS["make_fraction"], (value.numerator, value.denominator)),
     collections.Counter: lambda value: (MAKERS["make_counter"], (dict(value),)),
     zoneinfo.ZoneInfo: _zone,
+    WindowResult: lambda value: (MAKERS["make_window"], tuple(value)),
+    FailedItem: lambda value: (MAKERS["make_failed_item"], tuple(value)),
+    KeyedWindowResult: lambda value: (MAKERS["make_keyed_window"], tuple(value)),
     **dict.fromkeys(_PATHS.values(), _path),
     **{kind: _address for kind in _ADDRESSES.values() if isinstance(kind, type)},
 }

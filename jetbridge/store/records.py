@@ -38,8 +38,10 @@ class JobRecord:
         metrics: The metrics as of the last commit.
         commits: How many commits the run has made.
         unbounded: Whether a source is a stream, so that it never ends by itself.
+        staged: Whether a sink stages what it writes, so that its end has to tidy up.
         shards: Into how many shards its keys are split, for its whole life; None in records of the first version.
         ran: Milliseconds that it ran before its last resume.
+        engine: What its runner must find again, such as the id that a cluster knows the job by.
         changes: How often its status has changed.
         history: The last of these changes, each as the new status and whether a user asked for it.
     """
@@ -60,8 +62,10 @@ class JobRecord:
     metrics: dict[str, Any] | None = None
     commits: int = 0
     unbounded: bool = False
+    staged: bool = False
     shards: int | None = None
     ran: int = 0
+    engine: dict[str, Any] | None = None
     # How it came to be what it is does not make two records different.
     changes: int = field(default=0, compare=False)
     history: list[list[Any]] = field(default_factory=list, compare=False)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import sqlite3
 import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.errors import CorruptDataError, JobAlreadyExistsError, JobError, StoreError
-from jetbridge.store import states
+from jetbridge.store import states, structures
+from jetbridge.store.damage import damaged
 from jetbridge.store.faults import mapped
 from jetbridge.store.records import FIELDS, TERMINAL, JobRecord, from_body, to_body
+from jetbridge.store.snapshot_reading import way_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from pathlib import Path
 
     from jetbridge.store.database import Database
 
-_ROW = "SELECT id, body, crc FROM jobs "
+_ROW = "SELECT id, name, status, body, crc FROM jobs "
+_STATUSES = TERMINAL | {"NOT_RUNNING", "STARTING", "RUNNING", "SUSPENDED", "SUSPENDED_EXPORTING_SNAPSHOT", "COMPLETING"}
+_LOGGER = logging.getLogger("jetbridge")
 
 
 class StaleOwnerError(StoreError):
@@ -73,26 +80,49 @@ class Registry:
 
     def get(self, job_id: str) -> JobRecord | None:
         """The record of a job, None when there is no such job."""
-        return self._one(_ROW + "WHERE id = ?", (job_id,))
+        return self._one(_ROW + "WHERE id = ?", "id", job_id)
+
+    def get_in(self, tx: sqlite3.Connection, job_id: str) -> JobRecord:
+        """The record of a job inside a transaction.
+
+        Raises:
+            JobError: When there is no such job.
+        """
+        return _load(tx, job_id)[0]
 
     def by_name(self, name: str) -> JobRecord | None:
         """The active job of a name, or else the newest that has ended; None when there is none."""
         active = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
-        return self._one(_ROW + f"WHERE name = ? ORDER BY status IN ({active}), seq DESC LIMIT 1", (name,))
+        return self._one(_ROW + f"WHERE name = ? ORDER BY status IN ({active}), seq DESC LIMIT 1", "name", name)
 
     def all(self, name: str | None = None) -> list[JobRecord]:
-        """All jobs, ended ones included, or all of a name; the newest first."""
+        """All jobs, ended ones included, or all of a name; the newest first. Damaged ones are logged and left out."""
         where, arguments = ("", ()) if name is None else ("WHERE name = ? ", (name,))
-        with self._faults():
-            rows = self._db.reader().execute(f"{_ROW}{where}ORDER BY seq DESC", arguments).fetchall()
-        return [from_body(body, crc, job_id)[0] for job_id, body, crc in rows]
+        conn = self._db.reader()
+        with self._faults(), structures.snapshot(conn):
+            rows = conn.execute(f"{_ROW}{where}ORDER BY seq DESC", arguments).fetchall()
+            if name is None:
+                _check_that_none_is_missing(conn, self._db.home)
+        found = []
+        for row in rows:
+            try:
+                found.append(_read(conn, row)[0])
+            except CorruptDataError as error:
+                _LOGGER.warning("a job is left out: %s", error)
+        return found
 
     def statuses(self, job_ids: Collection[str]) -> dict[str, str]:
         """The statuses of some jobs: a quick look, for who looks often."""
         marks = ", ".join("?" * len(job_ids))
+        conn = self._db.reader()
         with self._faults():
-            rows = self._db.reader().execute(f"SELECT id, status FROM jobs WHERE id IN ({marks})", [*job_ids])
-            return dict(rows.fetchall())
+            rows = conn.execute(f"SELECT id, status FROM jobs WHERE id IN ({marks})", [*job_ids]).fetchall()
+        for job_id, status in rows:
+            if status not in _STATUSES:
+                raise damaged(conn, job_id, f"its status is {status!r:.40}")
+        if len(rows) < len(set(job_ids)):
+            return {job_id: record.status for job_id in job_ids if (record := self.get(job_id)) is not None}
+        return dict(rows)
 
     def pipeline(self, job_id: str) -> bytes:
         """The packed pipeline of a job that has not ended. It is code: unpack it only in one's own data folder.
@@ -102,14 +132,17 @@ class Registry:
             JobError: When there is no such job, or it has ended.
         """
         with self._faults():
-            row = self._db.reader().execute("SELECT payload, crc FROM pipelines WHERE job = ?", (job_id,)).fetchone()
+            row = (
+                self._db.reader().execute("SELECT payload, crc, job FROM pipelines WHERE job = ?", (job_id,)).fetchone()
+            )
         if row is None:
+            record = self.get(job_id)
+            if record is not None and record.is_active:
+                raise damaged(self._db.reader(), job_id, "its pipeline is missing")
             raise _no_job(job_id)
         payload: bytes = row[0]
-        if type(payload) is not bytes or zlib.crc32(payload) != row[1]:
-            raise CorruptDataError(
-                f"job {job_id!r}: its pipeline does not match its checksum; the data folder is damaged: submit it anew"
-            )
+        if type(payload) is not bytes or zlib.crc32(payload) != row[1] or row[2] != job_id:
+            raise damaged(self._db.reader(), job_id, "its pipeline does not match its checksum")
         return payload
 
     def set_pipeline(self, job_id: str, pipeline: bytes, *, token: str | None = None, **changes: Any) -> JobRecord:
@@ -190,20 +223,67 @@ class Registry:
             _store(tx, record, unknown, changes)
             return True
 
-    def _one(self, query: str, arguments: tuple[Any, ...]) -> JobRecord | None:
+    def _one(self, query: str, field: str, value: str) -> JobRecord | None:
+        conn = self._db.reader()
         with self._faults():
-            row = self._db.reader().execute(query, arguments).fetchone()
-        return None if row is None else from_body(row[1], row[2], row[0])[0]
+            row = conn.execute(query, (value,)).fetchone()
+            if row is None:
+                with structures.snapshot(conn):
+                    row = conn.execute(query, (value,)).fetchone()  # it may be there by now
+                    if row is None:
+                        _check_that_it_is_not_there(conn, self._db.home, field, value)
+        if row is None:
+            return None
+        record = _read(conn, row)[0]
+        if getattr(record, field) != value:  # in a damaged index a search may end anywhere
+            raise damaged(conn, value, f"another job is found by its {field}")
+        return record
 
     def _faults(self) -> Any:
         return mapped(f"the jobs in {self._db.home}", self._db.home)
 
 
 def _load(tx: sqlite3.Connection, job_id: str) -> tuple[JobRecord, dict[str, Any]]:
-    row = tx.execute("SELECT body, crc FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    row = tx.execute(_ROW + "WHERE id = ?", (job_id,)).fetchone()
     if row is None:
         raise _no_job(job_id)
-    return from_body(row[0], row[1], job_id)
+    if row[0] != job_id:
+        raise damaged(tx, job_id, "another job is found by its id")
+    return _read(tx, row)
+
+
+def _read(conn: sqlite3.Connection, row: tuple[Any, ...]) -> tuple[JobRecord, dict[str, Any]]:
+    job_id, name, status, body, crc = row
+    try:
+        record, unknown = from_body(body, crc, job_id)
+    except CorruptDataError as error:
+        raise damaged(conn, job_id, "its record does not match its checksum") from error
+    if (record.id, record.name, record.status) != (job_id, name, status):
+        raise damaged(conn, job_id, "its record is not that of its row")
+    return record, unknown
+
+
+def _check_that_none_is_missing(conn: sqlite3.Connection, home: Path) -> None:
+    """Raise when rows are lost: none is ever deleted, so there are as many as were made."""
+    found, made = conn.execute(
+        "SELECT (SELECT count(DISTINCT seq) FROM jobs NOT INDEXED), "
+        "(SELECT seq FROM sqlite_sequence WHERE name = 'jobs')"
+    ).fetchone()
+    if found != (made or 0):
+        raise CorruptDataError(
+            f"the jobs in {home}: {found} of {made} are found; the data folder is damaged: restore it from a copy, "
+            f"or use another one; in it you can {way_on(home)}"
+        )
+
+
+def _check_that_it_is_not_there(conn: sqlite3.Connection, home: Path, field: str, value: str) -> None:
+    """Raise when a job is not found by a field although its row is there: then the field or its index is damaged."""
+    _check_that_none_is_missing(conn, home)
+    text = json.dumps({field: value}, separators=(",", ":"))[1:-1].encode()
+    for row in conn.execute(f"{_ROW} NOT INDEXED WHERE instr(body, ?)", (text,)).fetchall():
+        record, _ = _read(conn, row)
+        if getattr(record, field) == value:
+            raise damaged(conn, record.id, f"it is not found by its {field}")
 
 
 def _store(tx: sqlite3.Connection, record: JobRecord, unknown: dict[str, Any], changes: dict[str, Any]) -> JobRecord:

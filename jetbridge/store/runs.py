@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from jetbridge.config import ProcessingGuarantee
 from jetbridge.store import snapshots, states
 
 if TYPE_CHECKING:
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jetbridge.store.records import JobRecord
-
-UNGUARDED = "NONE"
 
 
 def begin(tx: sqlite3.Connection, home: Path, record: JobRecord) -> dict[str, Any]:
@@ -45,7 +44,7 @@ def restore(tx: sqlite3.Connection, home: Path, record: JobRecord) -> None:
 
 def goes_on(record: JobRecord) -> bool:
     """Whether the job, when it is started again, goes on where it stood: else it starts afresh."""
-    return bool(record.config.get("processing_guarantee", UNGUARDED) != UNGUARDED)
+    return bool(record.config.get("processing_guarantee", _NONE) != _NONE)
 
 
 def without_figures(metrics: dict[str, Any] | None) -> dict[str, Any]:
@@ -54,4 +53,5 @@ def without_figures(metrics: dict[str, Any] | None) -> dict[str, Any]:
     return {"stages": {name: {"kind": each["kind"], **_NOTHING} for name, each in stages.items()}}
 
 
+_NONE = ProcessingGuarantee.NONE.value
 _NOTHING = {"received": 0, "emitted": 0, "errors": 0}

@@ -115,6 +115,42 @@ _DURABLE_JOBS = (
     "CREATE INDEX open_commands ON commands (job) WHERE state = 'OPEN'",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _DURABLE_JOBS)
+_WORKERS_THAT_WRITE = (
+    # For runners whose workers write on their own, see intake.py: the number of the chunk that comes next ...
+    """
+    CREATE TABLE intake (
+        run TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        shard TEXT NOT NULL,
+        next INTEGER NOT NULL,
+        PRIMARY KEY (run, stage, shard)
+    ) STRICT, WITHOUT ROWID
+    """,
+    # ... those that came before their turn ...
+    """
+    CREATE TABLE early (
+        run TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        shard TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        payload BLOB NOT NULL,
+        crc INTEGER NOT NULL,
+        UNIQUE (run, stage, shard, sequence)
+    ) STRICT
+    """,
+    # ... and how far each part of a run is, as stored values; `version` grows.
+    """
+    CREATE TABLE figures (
+        run TEXT NOT NULL,
+        place TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (run, place)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _DURABLE_JOBS, _WORKERS_THAT_WRITE)
 VERSION = len(MIGRATIONS)
 """The schema version that this version of jetbridge reads and writes: the number of steps."""

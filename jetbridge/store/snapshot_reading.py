@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.errors import SerializationError, SnapshotError
-from jetbridge.store import snapshot_files, values
+from jetbridge.store import attachments, snapshot_files, values
 from jetbridge.store.snapshot_format import Damaged, Reader, TooNew
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def destroy(home: str | os.PathLike[str], name: str) -> None:
     """
     try:
         snapshot_files.remove(folder_of(home), name)
+        attachments.keep_only(folder_of(home), name, None)
     except FileNotFoundError as error:
         raise unknown(home, name) from error
     except OSError as error:

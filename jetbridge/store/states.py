@@ -10,8 +10,8 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from jetbridge.errors import CorruptDataError
 from jetbridge.store import values
+from jetbridge.store.damage import damaged
 from jetbridge.store.faults import mapped
 
 if TYPE_CHECKING:
@@ -40,14 +40,16 @@ def load(conn: sqlite3.Connection, job: str) -> dict[str, Any] | None:
     """A job's last checkpoint, or None.
 
     Raises:
-        CorruptDataError: When it does not match its checksum.
+        CorruptDataError: When it does not match its checksum, or is not there although its state is.
     """
     with mapped(f"the checkpoint of job {job}"):
         row = conn.execute("SELECT body, crc FROM checkpoints WHERE job = ?", (job,)).fetchone()
-    if row is None:
-        return None
+        if row is None:
+            if conn.execute("SELECT 1 FROM segments WHERE job = ? LIMIT 1", (job,)).fetchone():
+                raise damaged(conn, job, "it has state, but no checkpoint is found")
+            return None
     if type(row[0]) is not bytes or _crc(row[0], job) != row[1]:
-        raise CorruptDataError(f"job {job}: its checkpoint does not match its checksum: {_WAY_ON}")
+        raise damaged(conn, job, "its checkpoint does not match its checksum")
     body: dict[str, Any] = values.decode(row[0])
     return body
 
@@ -79,11 +81,13 @@ def read(conn: sqlite3.Connection, job: str, stage: str, shard: int) -> Iterator
     """
     with mapped(f"the state of stage '{stage}' of job {job}"):
         rows = conn.execute(
-            "SELECT kind, payload, crc FROM segments WHERE job = ? AND stage = ? AND shard = ? ORDER BY id",
+            "SELECT id, kind, payload, crc FROM segments WHERE job = ? AND stage = ? AND shard = ? ORDER BY id",
             (job, stage, shard),
         ).fetchall()
-    for kind, payload, crc in rows:
-        _check(payload, crc, job, stage, shard, kind)
+    before = 0
+    for number, kind, payload, crc in rows:
+        _check(conn, job, stage, shard, kind, payload, crc, before, number)
+        before = number
         yield kind, payload
 
 
@@ -97,10 +101,13 @@ def segments(conn: sqlite3.Connection, job: str) -> Iterator[tuple[str, int, int
     """
     with mapped(f"the state of job {job}"):
         rows = conn.execute(
-            "SELECT stage, shard, kind, payload, crc FROM segments WHERE job = ? ORDER BY stage, shard, id", (job,)
+            "SELECT stage, shard, id, kind, payload, crc FROM segments WHERE job = ? ORDER BY stage, shard, id", (job,)
         )
-        for stage, shard, kind, payload, crc in rows:
-            _check(payload, crc, job, stage, shard, kind)
+        before: tuple[str, int, int] | None = None
+        for stage, shard, number, kind, payload, crc in rows:
+            last = before[2] if before is not None and before[:2] == (stage, shard) else 0
+            _check(conn, job, stage, shard, kind, payload, crc, last, number)
+            before = stage, shard, number
             yield stage, shard, kind, payload
 
 
@@ -118,13 +125,35 @@ def drop_last(tx: sqlite3.Connection, job: str, stage: str, shard: int, count: i
     )
 
 
-def shards(conn: sqlite3.Connection, job: str, stage: str) -> dict[int, int]:
-    """The shards of a stage that have state, with the bytes of their logs."""
+def shards(conn: sqlite3.Connection, job: str, stage: str) -> dict[int, list[int]]:
+    """The shards of a stage that have state, with the bytes of each segment of their logs, in any order."""
     with mapped(f"the state of stage '{stage}' of job {job}"):
         rows = conn.execute(
-            "SELECT shard, sum(length(payload)) FROM segments WHERE job = ? AND stage = ? GROUP BY shard", (job, stage)
+            "SELECT shard, length(payload) FROM segments WHERE job = ? AND stage = ?", (job, stage)
         ).fetchall()
-    return dict(rows)
+    found: dict[int, list[int]] = {}
+    for shard, size in rows:
+        if type(shard) is not int or type(size) is not int:
+            raise damaged(conn, job, f"a segment of the state of stage '{stage}' is missing")
+        found.setdefault(shard, []).append(size)
+    return found
+
+
+def check_counts(
+    conn: sqlite3.Connection, job: str, stage: str, expected: dict[int, int] | None, found: dict[int, int]
+) -> None:
+    """Compare how many segments each shard of a stage has with what the checkpoint says, if it does.
+
+    Raises:
+        CorruptDataError: When some are missing or misplaced, which the checksums of the others do not tell.
+    """
+    if expected is not None and found != expected:
+        raise damaged(
+            conn,
+            job,
+            f"the state of stage '{stage}' has {sum(found.values())} segments that are not the "
+            f"{sum(expected.values())} of its checkpoint",
+        )
 
 
 def clear(tx: sqlite3.Connection, job: str) -> None:
@@ -133,15 +162,13 @@ def clear(tx: sqlite3.Connection, job: str) -> None:
     tx.execute("DELETE FROM segments WHERE job = ?", (job,))
 
 
-_WAY_ON = "the data folder is damaged; start the job from a named snapshot, or anew"
-
-
 def _crc(data: bytes, *place: Any) -> int:
     return zlib.crc32(data, zlib.crc32(repr(place).encode()))
 
 
-def _check(payload: Any, crc: int, job: str, stage: str, shard: int, kind: int) -> None:
-    if type(payload) is not bytes or _crc(payload, job, stage, shard, kind) != crc:
-        raise CorruptDataError(
-            f"job {job}, stage '{stage}', shard {shard}: a segment of its state does not match its checksum: {_WAY_ON}"
-        )
+def _check(
+    conn: sqlite3.Connection, job: str, stage: str, shard: int, kind: int, payload: Any, crc: int, *numbers: int
+) -> None:
+    before, number = numbers
+    if type(payload) is not bytes or _crc(payload, job, stage, shard, kind) != crc or number <= before:
+        raise damaged(conn, job, f"a segment of the state of stage '{stage}', shard {shard}, is not as it was written")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.store import chunks, structures
+from jetbridge.times import TimedItems
 
 if TYPE_CHECKING:
     import sqlite3
@@ -66,8 +67,8 @@ def append(tx: sqlite3.Connection, name: str, encoded: Iterable[tuple[int, bytes
     return chunks.append(tx, "stream", name, encoded)
 
 
-def read(conn: sqlite3.Connection, name: str, sequence: int, limit: int) -> tuple[list[Any], int]:
-    """Messages from a sequence number on.
+def read(conn: sqlite3.Connection, name: str, sequence: int, limit: int) -> tuple[TimedItems, int]:
+    """Messages from a sequence number on, each with the time at which it was published.
 
     Args:
         conn: A connection of this thread.
@@ -78,9 +79,10 @@ def read(conn: sqlite3.Connection, name: str, sequence: int, limit: int) -> tupl
     Returns:
         The messages, none when nothing is there yet, and the number to go on with.
     """
-    found: list[Any] = []
+    found = TimedItems()
     for chunk in chunks.read(conn, "stream", name, sequence, sequence + limit):
         found += chunk
+        found.times += chunk.times
     return found, sequence + len(found)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import zlib
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from typing_extensions import Self
 
@@ -12,7 +13,6 @@ from jetbridge.errors import CorruptDataError, StoreError
 from jetbridge.store.faults import mapped
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
 
     from jetbridge.store.database import Database
@@ -37,18 +37,29 @@ def find(conn: sqlite3.Connection, kind: Kind, name: str) -> Structure | None:
         "SELECT kind, name, id, size, crc FROM structures WHERE kind = ? AND name = ?", (kind, name)
     ).fetchone()
     if row is not None:
-        _check_row(row, kind, name)
+        _check_row(row, f"{kind} {name!r}")
+        if row[:2] != (kind, name):  # in a damaged index a search may end anywhere
+            raise _damaged(f"{kind} {name!r}")
         return Structure(row[2], row[3])
     if not conn.in_transaction:
         # Another process may make it just now: the two looks below must see one state.
         with snapshot(conn):
             return find(conn, kind, name)
     # A damaged name looks like a structure that is not there: look at the rows themselves, past the index.
-    for row in conn.execute("SELECT kind, name, id, size, crc FROM structures NOT INDEXED").fetchall():
-        _check_row(row, kind, name)
-        if row[:2] == (kind, name):
-            raise _damaged(kind, name)
+    if any(row[:2] == (kind, name) for row in _rows(conn, f"{kind} {name!r}")):
+        raise _damaged(f"{kind} {name!r}")
     return None
+
+
+def _rows(conn: sqlite3.Connection, what: str) -> list[tuple[Any, ...]]:
+    """All rows, whole and complete: none is ever deleted, so there are as many as were made."""
+    rows = conn.execute("SELECT kind, name, id, size, crc FROM structures NOT INDEXED").fetchall()
+    made = conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'structures'").fetchone()
+    if len({row[2] for row in rows}) != (0 if made is None else made[0]):
+        raise _damaged(what)
+    for row in rows:
+        _check_row(row, what)
+    return rows
 
 
 def ensure(tx: sqlite3.Connection, kind: Kind, name: str) -> Structure:
@@ -72,14 +83,14 @@ def _crc(*row: object) -> int:
     return zlib.crc32(repr(row).encode())
 
 
-def _check_row(row: tuple[object, ...], kind: Kind, name: str) -> None:
+def _check_row(row: tuple[object, ...], what: str) -> None:
     if _crc(*row[:4]) != row[4]:
-        raise _damaged(kind, name)
+        raise _damaged(what)
 
 
-def _damaged(kind: Kind, name: str) -> CorruptDataError:
+def _damaged(what: str) -> CorruptDataError:
     return CorruptDataError(
-        f"{kind} {name!r}: the table of structures is damaged, so it cannot be found safely; "
+        f"{what}: the table of structures is damaged, so it cannot be found safely; "
         "restore the data folder from a copy, or remove it to start with an empty one"
     )
 
@@ -92,7 +103,8 @@ def size(conn: sqlite3.Connection, kind: Kind, name: str) -> int:
 
 def names(conn: sqlite3.Connection, kind: Kind) -> list[str]:
     """The names of the structures of a kind that were ever written to, sorted."""
-    return [row[0] for row in conn.execute("SELECT name FROM structures WHERE kind = ? ORDER BY name", (kind,))]
+    with mapped(f"the names of the {kind}s"), snapshot(conn):
+        return sorted(row[1] for row in _rows(conn, f"the names of the {kind}s") if row[0] == kind)
 
 
 @contextmanager
@@ -104,8 +116,11 @@ def snapshot(conn: sqlite3.Connection) -> Iterator[None]:
     conn.execute("BEGIN")
     try:
         yield
-    finally:
-        conn.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # over damaged pages this may fail too, and has nothing to say
+            conn.execute("ROLLBACK")
+        raise
+    conn.execute("COMMIT")
 
 
 def check_name(kind: Kind, name: str) -> str:

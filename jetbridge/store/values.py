@@ -94,7 +94,7 @@ def decode(data: bytes) -> Any:
         file = io.BytesIO(data)
         file.seek(1)
         try:
-            return _Unpickler(file).load()
+            return Unpickler(file).load()
         except SerializationError:
             raise
         except Exception as error:  # crafted or foreign bytes can make pickle raise nearly anything
@@ -163,10 +163,15 @@ class _Pickler(pickle.Pickler):
         )
 
 
-class _Unpickler(pickle.Unpickler):
+class Unpickler(pickle.Unpickler):
     """Reads pickles; ``find_class`` is the only door to names, and it opens to value types alone."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """What a name stands for.
+
+        Raises:
+            UnknownTypeError: For one that is neither a value type nor registered.
+        """
         place = (module, name)
         known = forms.KNOWN.get(place)
         if known is not None:

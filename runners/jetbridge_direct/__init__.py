@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jetbridge_direct.runner import DirectRunner
 
-__all__ = ["DirectRunner", "prepare"]
+__all__ = ["DirectRunner", "forget", "prepare"]
 
 
 def __getattr__(name: str) -> Any:
@@ -24,3 +24,10 @@ def prepare() -> None:
     from jetbridge_direct.sharing import shared
 
     shared().prepare()
+
+
+def forget() -> None:
+    """End what `prepare` has begun, since no client comes."""
+    from jetbridge_direct.sharing import shared
+
+    shared().forget()

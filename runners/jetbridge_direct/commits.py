@@ -1,21 +1,24 @@
 """The commit of an epoch: offsets, changed state, embedded sinks, counts and status in one transaction.
 
 Sinks of other systems are written right after it: from memory without a
-guarantee, with EXACTLY_ONCE out of an outbox that is part of the transaction.
+guarantee, with EXACTLY_ONCE out of an outbox that is part of the transaction; with
+AT_LEAST_ONCE right before it.
 Staged sinks are written before it, and cut back to what it says after a crash.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from jetbridge.config import ProcessingGuarantee
+from jetbridge.connectors import outbox
 from jetbridge.connectors.base import SinkChunk
 from jetbridge.connectors.embedded import EmbeddedSink
 from jetbridge.store import states
 from jetbridge.store.crashpoints import reach
 from jetbridge.store.registry import Registry
-from jetbridge_direct import outbox
 from jetbridge_direct.blame import blaming_sink
 from jetbridge_direct.figures import Figures
 
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
     from jetbridge.store.database import Database
     from jetbridge_direct.host import JobHost
 
-NONE, AT_LEAST_ONCE, EXACTLY_ONCE = "NONE", "AT_LEAST_ONCE", "EXACTLY_ONCE"
-
 
 class Commits:
     """Commits a job's epochs.
@@ -38,6 +39,10 @@ class Commits:
         host: The job.
         spec: What the worker was told; see `jetbridge_direct.worker`.
         checkpoint: Where the run goes on, or None for a fresh start.
+
+    Attributes:
+        journaled: Whether the job has a guarantee, and so keeps its state.
+        figures: The job's metrics.
     """
 
     def __init__(self, db: Database, host: JobHost, spec: dict[str, Any], checkpoint: dict[str, Any] | None) -> None:
@@ -46,25 +51,21 @@ class Commits:
         self._host = host
         self._job = spec["job_id"]
         self._token = spec["token"]
-        self._guarantee = spec.get("guarantee", NONE)
+        self._exactly_once = spec["guarantee"] is ProcessingGuarantee.EXACTLY_ONCE
+        self.journaled = spec["guarantee"] is not ProcessingGuarantee.NONE
         self._interval = spec.get("snapshot_interval_millis", 10_000) / 1000
-        self._begun = checkpoint is not None
         self._synced = time.monotonic()
         known = {} if checkpoint is None else checkpoint["sinks"]
         self._sequences = {node.id: known.get(node.name, {}).get("sequence", 0) for node in host.plan.sinks}
         self._positions = {node.id: known.get(node.name, {}).get("position") for node in host.plan.sinks}
         self._fresh = checkpoint is None or checkpoint["run"] != host.run
+        self._begun = checkpoint is not None and (self._fresh or checkpoint["epoch"] > 0)
         self.figures = Figures(host, checkpoint)
         sinks = host.plan.sinks
         self._embedded = [node for node in sinks if isinstance(node.sink, EmbeddedSink)]
         self._staged = [node for node in sinks if node.sink.staged]
         self._others = [node for node in sinks if node not in self._embedded and node not in self._staged]
-        self._kept = [node for node in self._others if not node.sink.volatile and self._guarantee == EXACTLY_ONCE]
-
-    @property
-    def journaled(self) -> bool:
-        """Whether the job has a guarantee, and so keeps its state."""
-        return bool(self._guarantee != NONE)
+        self._kept = [node for node in self._others if not node.sink.volatile and self._exactly_once]
 
     def open(self, context: Callable[[str], ConnectorContext]) -> None:
         """Open the sinks, and deliver what a commit before a crash has left to be delivered."""
@@ -74,7 +75,9 @@ class Commits:
                 if node.sink.staged and position is not None and not self._fresh:
                     node.sink.reopen(context(node.name), position)
                 else:
-                    node.sink.open(context(node.name))
+                    node.sink.open(replace(context(node.name), fresh=not self._begun))
+        if self._kept:
+            outbox.check(self._db.reader(), self._job)
         self._deliver_kept()
 
     def commit(self, ending: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -97,7 +100,7 @@ class Commits:
                 self._positions[node.id] = node.sink.position()
         # Behind the writes: a part that they have finished is shown only when this commit holds the positions.
         due = bool(ending) or completing or self._is_due(started)
-        whole = self.journaled and (self._guarantee == EXACTLY_ONCE or due)
+        whole = self.journaled and (self._exactly_once or due)
         outgoing = {node.id: list(self._numbered(node)) for node in self._others}
         writes = {node_id: stage.collect() for node_id, stage in host.state.items()} if whole else {}
         self.figures.epoch(sum(len(write.payload) for part in writes.values() for write in part))
@@ -112,6 +115,9 @@ class Commits:
             self.figures.snapshot(started)
             self._synced = started
         metrics = fields["metrics"] = self.figures.metrics()
+        if self.journaled and not self._exactly_once:
+            # Before the commit that says they were read: a crash in between writes them again, and loses none.
+            self._write_out(outgoing)
         reach("commit:before")
         with self._db.transaction(durable=durable) as tx:
             # First the token: an orphan must write nothing.
@@ -141,7 +147,7 @@ class Commits:
             stage.evict()
         self._publish(outgoing)
         if completing and not at_once:
-            self._complete()
+            self.complete()
         return metrics
 
     def sync(self) -> dict[str, Any] | None:
@@ -156,9 +162,14 @@ class Commits:
         """Whether a stream's file sink has a part to show, which it may only behind a durable commit."""
         return any(node.sink.due() for node in self._staged)
 
-    def finish(self) -> None:
-        """Complete a job whose last commit stands already."""
-        self._complete()
+    def complete(self) -> None:
+        """Let the sinks publish what they have staged, and the job be COMPLETED; its last commit stands already."""
+        for node in (*self._staged, *self._others):
+            with blaming_sink(node):
+                node.sink.complete()
+        with self._db.transaction(durable=self.journaled) as tx:
+            self._registry.update_in(tx, self._job, token=self._token, **completed())
+            self._forget(tx)
 
     def checkpoint(self) -> dict[str, Any]:
         """Where the run stands."""
@@ -195,6 +206,11 @@ class Commits:
             with blaming_sink(node):
                 node.sink.committed(self._positions[node.id])
         self._deliver_kept()
+        if self._exactly_once or not self.journaled:
+            self._write_out(outgoing)
+
+    def _write_out(self, outgoing: dict[int, list[SinkChunk]]) -> None:
+        """Write the chunks of sinks in other systems that the outbox does not keep."""
         for node in self._others:
             if node not in self._kept:
                 with blaming_sink(node):
@@ -220,14 +236,6 @@ class Commits:
         if last:
             with self._db.transaction() as tx:
                 outbox.remove(tx, self._job, last)
-
-    def _complete(self) -> None:
-        for node in (*self._staged, *self._others):
-            with blaming_sink(node):
-                node.sink.complete()
-        with self._db.transaction(durable=self.journaled) as tx:
-            self._registry.update_in(tx, self._job, token=self._token, **completed())
-            self._forget(tx)
 
     def _forget(self, tx: Any) -> None:
         states.clear(tx, self._job)

@@ -7,7 +7,7 @@ slice of each source, so memory stays bounded however large the input is.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -44,7 +44,7 @@ class Epochs:
 
     def __init__(self, host: JobHost) -> None:
         self._host = host
-        self._options = PipelineOptions(flags=[])
+        self._options = _Options(flags=[])
         pipeline = beam.Pipeline(runner=FnApiRunner(), options=self._options)
         hosting = EpochHosting(host.run, wake=bool(host.plan.beam))
         translate(host.plan, host.segments, hosting, pipeline)
@@ -83,9 +83,19 @@ class Epochs:
         HOSTS.pop(self._host.run, None)
 
 
+class _Options(PipelineOptions):
+    """Options that are parsed once: Beam makes an argument parser for each look at them, dozens for one pipeline."""
+
+    def view_as(self, cls: Any) -> Any:
+        """A view, the same one for each class: all share the values anyway."""
+        views = self.__dict__.setdefault("views", {})
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        return views[cls]
+
+
 def warm() -> None:
     """A tiny run, so that what Beam loads late is loaded before a job's process is forked."""
-    from typing import Any
 
     class _One(beam.DoFn):
         def process(self, element: Any) -> Any:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import secrets
 import selectors
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from jetbridge.errors import JobError, StoreError
+from jetbridge.errors import DiskFullError, JobError, SnapshotError, StoreError
 from jetbridge.job import JobStatus
+from jetbridge.jobs.discarding import discard
 from jetbridge.store import runs, states
 from jetbridge.store.registry import Registry, StaleOwnerError
 from jetbridge_direct.logs import Output
@@ -31,6 +34,8 @@ _DEATHS = 3  # in a row, until the job has failed
 _FIRST_PAUSE = 0.1  # seconds before a worker is started again; doubled each time
 _LONGEST_PAUSE = 5.0
 _WATCH = 0.5  # seconds between looks at the worker when nothing is heard of it
+_ROOM = 0.5  # seconds between looks at a disk that is full
+_ENDING = 4.0  # seconds that a worker with services has to end when it is killed
 _STOPPING = 5.0  # seconds that a worker has to end its epoch when it is to stop
 _GRACE = 5.0  # seconds that a worker has to end after it has closed its channel
 _READ = 1 << 16
@@ -61,10 +66,14 @@ class DirectExecution:
         self._commits = record.commits
         self._metrics: dict[str, Any] | None = None
         self._dying: str | None = None
+        self._unwritten: dict[str, Any] | None = None
         self._worker: WorkerProcess | None = None
         self._requests = SnapshotRequests()
         self._killed = False
+        self._serving = False  # whether the worker has services to destroy
+        self._kill_at: float | None = None  # when a worker that was asked to end is killed
         self._suspension: dict[str, Any] | None = None
+        self._left: Callable[[], None] | None = None  # what a failure without a worker leaves to be done
         self._halt = threading.Event()  # it was killed or is to stop: no other worker is started
         self._ended = threading.Event()
         limit = record.config["timeout_millis"]
@@ -87,10 +96,18 @@ class DirectExecution:
         return self._ended.wait(timeout)
 
     def kill(self) -> None:
-        """Kill the worker, and start no other."""
+        """Kill the worker, and start no other; one with services may destroy them first."""
         self._killed = True
         self._halt.set()
-        self._kill_worker()
+        worker = self._worker
+        if not self._serving or worker is None:
+            self._kill_worker()
+        elif self._kill_at is None:
+            try:
+                worker.control.send({"type": "end"})
+                self._kill_at = time.monotonic() + _ENDING
+            except OSError:  # it has ended, or hears nothing
+                worker.kill()
 
     def stop(self, by: str, cause: str) -> None:
         """Ask the worker to commit and to end."""
@@ -149,6 +166,8 @@ class DirectExecution:
             with contextlib.suppress(StoreError, JobError):
                 self._fail(type(error).__name__, f"its supervision failed: {type(error).__name__}: {error}")
         finally:
+            if self._left is not None:
+                self._left()
             self._output.close()
             self._ended.set()
             self._requests.close()
@@ -160,19 +179,24 @@ class DirectExecution:
             try:
                 # Before the worker is there: it says RUNNING itself, and only its owner may say anything.
                 started = {"start_time": int(time.time() * 1000)} if deaths == 0 or not self._guarded else {}
-                self._registry.update(
-                    self.job_id,
-                    token=self._owner["token"],
-                    owner=self._owner,
-                    run=self._run,
-                    status=JobStatus.STARTING.value,
-                    **started,
+                self._write(
+                    functools.partial(
+                        self._registry.update,
+                        self.job_id,
+                        token=self._owner["token"],
+                        owner=self._owner,
+                        run=self._run,
+                        status=JobStatus.STARTING.value,
+                        **started,
+                    )
                 )
                 fate = self._run_worker()
             except WorkerError as error:
                 fate, permanent = str(error), error.permanent
             if self._killed or self._has_left():
                 return
+            if self._unwritten is not None:
+                return self._leave(self._unwritten)
             if permanent:
                 return self._fail("WorkerError", fate)
             if self._halt.is_set():
@@ -186,7 +210,10 @@ class DirectExecution:
             if self._halt.wait(pause):
                 break
             pause = min(2 * pause, _LONGEST_PAUSE)
-            self._begin_anew()
+            try:
+                self._write(self._begin_anew)
+            except SnapshotError as error:
+                return self._fail("SnapshotError", f"{fate}; it cannot be started again: {error}")
         if self._suspension is not None and not self._killed:
             self._leave(dict(self._suspension))
 
@@ -231,6 +258,7 @@ class DirectExecution:
             "token": self._owner["token"],
             "resume": self._guarded or states.load(self._db.reader(), self.job_id) is not None,
         }
+        self._serving = False
         worker = self._worker = self._server().spawn(spec)
         try:
             if self._halt.is_set():
@@ -266,6 +294,8 @@ class DirectExecution:
                     break
                 if not ready and worker.wait(0):  # a process that left the worker's group may keep a pipe open
                     break
+                if self._kill_at is not None and now > self._kill_at:
+                    worker.kill()
                 if self._deadline is not None and now > self._deadline:
                     self._time_out()
         if not worker.wait(_GRACE):
@@ -277,12 +307,16 @@ class DirectExecution:
             return False
         if message["type"] == "metrics":
             self._metrics = message["metrics"]
+        elif message["type"] == "serving":
+            self._serving = True
         elif message["type"] == "log":
             self._output.logged(message)
         elif message["type"] == "exported":
             self._requests.answered(message)
         elif message["type"] == "dying":
             self._dying = message["cause"]
+        elif message["type"] == "unwritten":
+            self._unwritten = message["fields"]
         return True
 
     def _pass_on(self, descriptor: int, stream: str) -> bool:
@@ -307,11 +341,36 @@ class DirectExecution:
             suspended = JobStatus.SUSPENDED.value
             self._leave({"status": suspended, "suspended_by": "failure", "cause": message, "error": error})
         else:
+            if self._record.staged:
+                with contextlib.suppress(StoreError):  # it is damaged, and fails all the same
+                    checkpoint = states.load(self._db.reader(), self.job_id) if self._guarded else None
+                    self._left = functools.partial(
+                        discard, self._db.home, replace(self._record, run=self._run), self._spec["payload"], checkpoint
+                    )
             self._leave({"status": JobStatus.FAILED.value, "end_time": int(time.time() * 1000), "error": error})
 
     def _leave(self, changes: dict[str, Any]) -> None:
-        with self._db.transaction(durable=True) as tx:
-            self._registry.update_in(tx, self.job_id, token=self._owner["token"], **{**changes, "owner": None})
+        def leave() -> None:
+            with self._db.transaction(durable=True) as tx:
+                self._registry.update_in(tx, self.job_id, token=self._owner["token"], **{**changes, "owner": None})
+
+        self._write(leave)
+
+    def _write(self, write: Callable[[], object]) -> None:
+        """Write to the registry; while the disk is full, wait for room: the job stands at its last commit meanwhile."""
+        told = False
+        while True:
+            last = self._halt.is_set()
+            try:
+                write()
+                return
+            except DiskFullError as error:
+                if last:
+                    raise
+                if not told:
+                    _LOGGER.error("%s waits for room: %s", self._name, error)
+                told = True
+            self._halt.wait(_ROOM)
 
     @property
     def _name(self) -> str:

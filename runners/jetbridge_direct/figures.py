@@ -48,8 +48,8 @@ class Figures:
         """The metrics now, as plain values."""
         host = self._host
         stages: dict[str, dict[str, Any]] = {
-            name: {"kind": self._kinds[name], "received": received, "emitted": emitted, "errors": 0}
-            for name, (received, emitted) in host.counts.items()
+            name: {"kind": self._kinds[name], "received": received, "emitted": emitted, "errors": errors, "late": late}
+            for name, (received, emitted, errors, late) in host.counts.items()
         }
         received = sum(stages[node.name]["emitted"] for node in host.plan.sources)
         sources = {reader.node.name: self._position(reader) for reader in host.readers.values()}

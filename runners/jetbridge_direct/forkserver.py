@@ -30,8 +30,8 @@ import types
 import warnings
 from typing import Any, NoReturn
 
+from jetbridge.jobs.console import set_levels
 from jetbridge_direct.channel import Channel
-from jetbridge_direct.logs import set_levels
 
 _PR_SET_CHILD_SUBREAPER = 36
 

@@ -9,16 +9,21 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from jetbridge.errors import ItemError, JetbridgeError
-from jetbridge.kernels.failure import stage_error
+from jetbridge.errors import JetbridgeError
+from jetbridge.kernels.aside import Aside
 from jetbridge.kernels.rules import keyed_kernel
-from jetbridge.kernels.segment import Counts, Emission, SegmentKernel
+from jetbridge.kernels.segment import Counts, Emission, SegmentKernel, add_counts, none_yet
+from jetbridge.kernels.services import Services
 from jetbridge.kernels.stateless import CHUNK_ITEMS
 from jetbridge.plan.fuse import fuse
-from jetbridge.plan.graph import upstream
+from jetbridge.plan.hash_join import gates
 from jetbridge.plan.keyed import KeyedNode
-from jetbridge.plan.matching import state_kind
+from jetbridge.plan.matching import described
+from jetbridge.plan.services import uses_services
+from jetbridge.times import BEGINNING, END, Held, cut
 from jetbridge_direct.blame import blaming_source
+from jetbridge_direct.dealing import Dealing
+from jetbridge_direct.keyed import KeyedWork
 from jetbridge_direct.pool import Pool
 from jetbridge_direct.reading import SliceSpec, SourceReader
 from jetbridge_direct.spool import Spool
@@ -27,18 +32,17 @@ from jetbridge_direct.transforms import WAKE
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from jetbridge.connectors.base import ConnectorContext
     from jetbridge.kernels.keyed import KeyedKernel
-    from jetbridge.plan.base import Node
     from jetbridge.plan.graph import Plan
 
 EPOCH_BYTES = 64 << 20
 """How much an epoch may hold of what goes to shards and sinks before it ends."""
 
 
-class JobHost:
+class JobHost(KeyedWork):
     """A job at work.
 
     Args:
@@ -66,9 +70,10 @@ class JobHost:
         self.run = run
         self.segments = fuse(plan)
         self.failure: JetbridgeError | None = None
-        self.counts: Counts = {node.name: [0, 0] for node in plan.nodes}
+        self.counts: Counts = {node.name: none_yet() for node in plan.nodes}
         self.pending = {node.id: Spool() for node in plan.sinks}
-        self._kernels = {segment.root.id: SegmentKernel(segment, shards, logger) for segment in self.segments}
+        self.services = Services()
+        self._kernels = {s.root.id: SegmentKernel(s, shards, logger, self.services) for s in self.segments}
         self._keyed: dict[int, KeyedKernel] = {node.id: keyed_kernel(node) for node in plan.keyed}
         self.state = {node_id: StageState(kernel, job, journal) for node_id, kernel in self._keyed.items()}
         self._most_records = most_records
@@ -77,17 +82,25 @@ class JobHost:
             segment.root.id: [s.root.id for s in self.segments if any(e.target is segment.root for e in s.exits)]
             for segment in self.segments
         }
-        self._wakes = {
+        self._to_keyed = {
             segment.root.id: [i for i, e in enumerate(segment.exits) if isinstance(e.target, KeyedNode)]
             for segment in self.segments
         }
-        self._held: dict[int, list[Any]] = {node.id: [] for node in (*plan.keyed, *plan.beam)}
+        self._parked: dict[bytes, bytes] = {}
+        self._parkings = 0
+        self._held: dict[int, Held] = {node.id: Held() for node in (*plan.keyed, *plan.beam)}
         self._ended: set[int] = set()
         self._draining: set[int] = set()
+        self._gates = gates(plan)
         self._pool: Pool | None = None
+        self._dealing: Dealing | None = None
         self._seconds = self._bytes_left = 0.0
         self.stopping = False
-        self.readers = {node.id: SourceReader(node) for node in plan.sources}
+        self.readers = {node.id: SourceReader(node, self._kernels[node.id]) for node in plan.sources}
+        # How far event time is behind each root: what a stage with state has emitted, it has emitted up to there.
+        self._watermarks = {node.id: BEGINNING for node in plan.keyed}
+        # When each stage gives early results next, by the monotonic clock.
+        self._early_at = {node.id: time.monotonic() + self._keyed[node.id].period / 1000 for node in plan.keyed}
 
     def open(
         self,
@@ -103,6 +116,7 @@ class JobHost:
             checkpoint: What `checkpoint` gave when the run stood where it is to go on.
             keep: Whether the journal goes on; else all state is read from it now.
         """
+        self.services.context = context
         known = {} if checkpoint is None else checkpoint["sources"]
         for reader in self.readers.values():
             with blaming_source(reader.node):
@@ -114,61 +128,71 @@ class JobHost:
         for node in self.plan.keyed:
             stage = checkpoint["stages"].get(node.name)
             if stage is not None:
-                self.state[node.id].restore(stage["progress"], keep=keep)
+                self.state[node.id].restore(
+                    stage["progress"],
+                    segments=stage.get("segments"),
+                    due=stage.get("due"),
+                    news=stage.get("news", ()),
+                    keep=keep,
+                )
+                self._watermarks[node.id] = stage.get("watermark", BEGINNING)
                 if all(self._has_ended(above) for above in self._above[node.id]):
                     self._ended |= {node.id} if stage["ended"] else set()
                     self._draining |= {node.id} if stage["draining"] else set()
         if checkpoint["run"] == self.run:  # a job that starts from another one's snapshot counts for itself
             for name, pair in checkpoint["counts"].items():
                 if name in self.counts:
-                    self.counts[name] = list(pair)
+                    self.counts[name] = none_yet()
+                    add_counts(self.counts, {name: pair})
 
     def checkpoint(self) -> dict[str, Any]:
         """Where the run stands, as plain values; what the stages' states changed is not in it."""
-
-        def default(node: Node) -> str | None:
-            return None if node.named else upstream(self.plan, node)
-
-        return {
-            "format": 1,
-            "run": self.run,
-            "shards": self._shards,
-            "sources": {
-                node.name: {
-                    "kind": node.source.kind,
-                    "name": node.source.name,
-                    "default": default(node),
-                    "partitions": self.readers[node.id].offsets(),
-                }
-                for node in self.plan.sources
-            },
-            "stages": {
-                node.name: {
-                    "kind": state_kind(node),
-                    "default": default(node),
-                    "ended": node.id in self._ended,
-                    "draining": node.id in self._draining,
-                    "progress": self.state[node.id].progress(),
-                }
-                for node in self.plan.keyed
-            },
-            "sinks": {
-                node.name: {"kind": node.sink.kind, "name": node.sink.name, "default": default(node)}
-                for node in self.plan.sinks
-            },
-            "counts": {name: list(pair) for name, pair in self.counts.items()},
-        }
+        about = described(self.plan)
+        for node in self.plan.sources:
+            about["sources"][node.name]["partitions"] = self.readers[node.id].offsets()
+        for keyed in self.plan.keyed:
+            about["stages"][keyed.name] |= {
+                "ended": keyed.id in self._ended,
+                "draining": keyed.id in self._draining,
+                "progress": self.state[keyed.id].progress(),
+                "segments": self.state[keyed.id].segments(),
+                "due": dict(self.state[keyed.id].due),
+                "news": sorted(self.state[keyed.id].news),
+                "watermark": self._watermarks[keyed.id],
+            }
+        counts = {name: list(pair) for name, pair in self.counts.items()}
+        return {"format": 1, "run": self.run, "shards": self._shards, **about, "counts": counts}
 
     def has_input(self) -> bool:
         """Whether an epoch would find anything to do; looks at streams, and waits for nothing."""
         for node_id, reader in self.readers.items():
             # A source that has nothing at all still needs the epoch in which it ends.
-            if node_id not in self._ended and (reader.ended or reader.ready()):
+            if node_id not in self._ended and not self._waits(node_id) and (reader.ended or reader.ready()):
                 return True
         return any(
-            node.id not in self._ended and all(self._has_ended(above) for above in self._above[node.id])
+            node.id not in self._ended
+            and (
+                all(self._has_ended(above) for above in self._above[node.id])
+                or self.state[node.id].next_due() <= self._watermark_before(node.id)
+                or self._early_is_due(node.id)
+            )
             for node in self.plan.keyed
         )
+
+    def _waits(self, source: int) -> bool:
+        """Whether a source is read later: when what its items are joined with has ended."""
+        return not self._gates.get(source, set()) <= self._ended
+
+    def _watermark_before(self, node_id: int) -> int:
+        """The watermark of what reaches a stage."""
+        return min(self._watermark_behind(above) for above in self._above[node_id])
+
+    def _watermark_behind(self, root: int) -> int:
+        if self._has_ended(root):
+            return END
+        if root in self.readers:
+            return self.readers[root].watermark()
+        return self._watermarks.get(root, BEGINNING)
 
     def fork(self, parallelism: int, context: Callable[[str], ConnectorContext]) -> None:
         """Start the pool; before the job's first Beam run, while there are no threads."""
@@ -183,12 +207,18 @@ class JobHost:
                 reader.source.open(context(reader.node.name))
             return reader.work(spec, self._kernels[spec.node_id])
 
-        self._pool = Pool(parallelism, work)
+        end = self.services.close if uses_services(self.plan.nodes) else None
+        self._pool = Pool(parallelism, work, end)
+        connections = self._pool.connections
+        self._dealing = Dealing(parallelism, self.segments, self._keyed, self._kernels, connections, end)
 
     def close(self) -> None:
-        """End the pool and close the sources."""
+        """End the pool, destroy the services and close the sources."""
         if self._pool is not None:
             self._pool.close()
+        if self._dealing is not None:
+            self._dealing.close()
+        self.services.close()
         for reader in self.readers.values():
             reader.source.close()
 
@@ -204,7 +234,9 @@ class JobHost:
 
     def begin_epoch(self, seconds: float) -> None:
         """Give the next Beam run its time; ``inf`` reads all there is."""
-        active = sum(not reader.ended for reader in self.readers.values())
+        if seconds == float("inf"):
+            self._gates = {}  # there is no later: items wait in their stage
+        active = sum(not reader.ended and not self._waits(node_id) for node_id, reader in self.readers.items())
         self._seconds = seconds / max(active, 1)
         self._bytes_left = EPOCH_BYTES if seconds != float("inf") else float("inf")
 
@@ -214,17 +246,14 @@ class JobHost:
             self._count(kernel.take_counts())
 
     def _count(self, counts: Counts) -> None:
-        for name, (received, emitted) in counts.items():
-            pair = self.counts[name]
-            pair[0] += received
-            pair[1] += emitted
+        add_counts(self.counts, counts)
 
     def read(self, node_id: int) -> Iterator[Emission]:
         """A source's part of an epoch."""
         reader, kernel = self.readers[node_id], self._kernels[node_id]
         deadline = time.monotonic() + self._seconds
         try:
-            if not reader.ended:
+            if not reader.ended and not self._waits(node_id):
                 pool = None if reader.local else self._pool
                 for step in reader.read(kernel) if pool is None else reader.read_ahead(pool):
                     if isinstance(step, Emission):
@@ -241,68 +270,24 @@ class JobHost:
             self.failure = error
             raise
 
-    def process(self, node_id: int, shard: int, payloads: Iterable[bytes]) -> Iterator[Emission]:
-        """A shard's payloads for a stage with state."""
-        kernel, stage = self._keyed[node_id], self.state[node_id]
-        try:
-            state = stage.shard(shard)
-            for payload in payloads:
-                for chunk in kernel.process(state, payload):
-                    yield from self._hold(node_id, chunk)
-                stage.changed(shard)
-        except JetbridgeError as error:
-            self.failure = error
-            raise
-        except Exception as error:
-            self.failure = stage_error(kernel.kind, kernel.name, "updating its state", error)
-            raise
+    def pair(self, node_id: int, emission: Emission) -> tuple[int, bytes]:
+        """An emission as Beam sees it: for a stage with state Beam groups by shard what stands for the payloads.
 
-    def finish(self, node_id: int) -> Iterator[Emission]:
-        """The end of a stage's part of an epoch; at the end of its input, what it still has to emit."""
-        kernel, stage = self._keyed[node_id], self.state[node_id]
-        try:
-            if self._most_records > 0:
-                self._check_records(kernel, stage)
-            if node_id not in self._ended and all(self._has_ended(above) for above in self._above[node_id]):
-                if kernel.always and node_id not in self._draining:
-                    stage.shard(0)
-                self._draining.add(node_id)
-                yield from self._drain(node_id, kernel, stage)
-            yield from self._last(node_id)
-        except JetbridgeError as error:
-            self.failure = error
-            raise
-
-    def _drain(self, node_id: int, kernel: KeyedKernel, stage: StageState) -> Iterator[Emission]:
-        deadline = time.monotonic() + self._seconds
-        for number in stage.numbers():
-            state = stage.shard(number)
-            for chunk in kernel.on_end(state):
-                for emission in self._hold(node_id, chunk):
-                    self._bytes_left -= len(emission.payload)
-                    yield emission
-                if time.monotonic() >= deadline or self._bytes_left <= 0 or self.stopping:
-                    stage.drained(number, wholly=not state)
-                    return
-            stage.drained(number, wholly=True)
-        self._ended.add(node_id)
-
-    def _check_records(self, kernel: KeyedKernel, stage: StageState) -> None:
-        held = stage.records()
-        if held > self._most_records:
-            raise ItemError(
-                f"{kernel.kind} '{kernel.name}' holds {held} records, more than the "
-                f"max_processor_accumulated_records of {self._most_records}",
-                stage=kernel.name,
-            )
+        They stay here, since Beam would copy each several times on its way through this one process.
+        """
+        if emission.exit not in self._to_keyed[node_id] or emission.number == WAKE:
+            return emission.number, emission.payload
+        self._parkings += 1
+        token = b"%x" % self._parkings
+        self._parked[token] = emission.payload
+        return emission.number, token
 
     def gather(self, node_id: int, item: Any) -> Iterator[Emission]:
         """An item that a user's Beam transform gave."""
         held = self._held[node_id]
-        held.append(item)
+        held.add([item])
         if len(held) >= CHUNK_ITEMS:
-            self._held[node_id] = []
-            yield from self._feed(node_id, held)
+            yield from self._feed(node_id, held.take())
 
     def gathered(self, node_id: int) -> Iterator[Emission]:
         """The end of such a transform's part of an epoch."""
@@ -314,21 +299,21 @@ class JobHost:
 
     def _hold(self, node_id: int, chunk: list[Any]) -> Iterator[Emission]:
         """Join the small chunks of shards, so that the stages below see full ones."""
+        if type(chunk) is Aside:
+            yield from self._kernels[node_id].feed(chunk)
+            return
         held = self._held[node_id]
-        held += chunk
+        held.add(chunk)
         if len(held) >= CHUNK_ITEMS:
-            self._held[node_id] = []
-            yield from self._feed(node_id, held)
+            yield from self._feed(node_id, held.take())
 
     def _feed(self, node_id: int, items: list[Any]) -> Iterator[Emission]:
-        kernel = self._kernels[node_id]
-        for at in range(0, len(items), CHUNK_ITEMS):
-            yield from kernel.feed(items[at : at + CHUNK_ITEMS])
+        for piece in cut(items, CHUNK_ITEMS):
+            yield from self._kernels[node_id].feed(piece)
 
     def _last(self, node_id: int) -> Iterator[Emission]:
         if held := self._held.get(node_id):
-            self._held[node_id] = []
-            yield from self._feed(node_id, held)
+            yield from self._feed(node_id, held.take())
         yield from self._kernels[node_id].flush()
-        for index in self._wakes[node_id]:
+        for index in self._to_keyed[node_id]:
             yield Emission(index, WAKE, b"")

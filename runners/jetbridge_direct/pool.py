@@ -14,8 +14,9 @@ import gc
 import os
 import pickle
 import signal
+import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
@@ -24,9 +25,13 @@ from jetbridge.errors import StoreError
 from jetbridge.kernels.failure import as_record, from_record
 from jetbridge.kernels.segment import Emission
 
+_LOOK = 0.002  # seconds between looks at processes that are ending
 MESSAGE_BYTES = 1 << 18
 HELD_BYTES = 64 << 20
 """How much of a slice that is not at its turn may wait in the job's process."""
+
+END_SECONDS = 3.0
+"""How long processes have for what they are to do at their end."""
 
 Work = Callable[[Any], Generator[Emission, None, Any]]
 
@@ -56,9 +61,19 @@ class Pool:
     Args:
         size: How many.
         work: Given a spec, yields emissions and returns a result; runs in the processes.
+        end: Called in each process at its end, for which it then has some seconds.
+        besides: Connections of this process that the new ones must not hold.
     """
 
-    def __init__(self, size: int, work: Work) -> None:
+    def __init__(
+        self,
+        size: int,
+        work: Work,
+        end: Callable[[], None] | None = None,
+        besides: Sequence[Connection] = (),
+    ) -> None:
+        self._end = end
+        self._besides = besides
         self._connections: list[Connection] = []
         self._pids: list[int] = []
         self._queues: list[deque[Task]] = [deque() for _ in range(size)]
@@ -75,7 +90,7 @@ class Pool:
         if pid == 0:
             status = 1
             try:
-                for connection in [*self._connections, here]:
+                for connection in [*self._besides, *self._connections, here]:
                     connection.close()
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 _serve(there, work)
@@ -83,7 +98,11 @@ class Pool:
             except (EOFError, OSError):
                 status = 0  # the job's process has ended
             finally:
-                os._exit(status)
+                try:
+                    if self._end is not None:
+                        self._end()
+                finally:
+                    os._exit(status)
         there.close()
         self._connections.append(here)
         self._pids.append(pid)
@@ -93,10 +112,19 @@ class Pool:
         """The number of processes."""
         return len(self._pids)
 
-    def submit(self, spec: Any, process: int | None = None) -> Task:
-        """Send a task to a process, by default to the one with the fewest."""
+    @property
+    def connections(self) -> list[Connection]:
+        """Those of this process."""
+        return list(self._connections)
+
+    def idle(self, most: int) -> int | None:
+        """One of the first processes that has nothing to do, if there is one."""
+        return next((process for process in range(most) if not self._queues[process]), None)
+
+    def submit(self, spec: Any, process: int | None = None, most: int | None = None) -> Task:
+        """Send a task to a process, by default to the one with the fewest; ``most`` leaves only the first ones."""
         if process is None:
-            process = min(range(len(self._queues)), key=lambda i: len(self._queues[i]))
+            process = min(range(most or self.size), key=lambda i: len(self._queues[i]))
         task = Task(spec, process)
         self._queues[process].append(task)
         try:
@@ -157,12 +185,27 @@ class Pool:
         """End the processes."""
         for connection in self._connections:
             connection.close()
+        if self._end is not None:
+            self._await_ends()
         for pid in self._pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
         self._connections, self._pids, self._queues = [], [], []
+
+    def _await_ends(self) -> None:
+        """Wait for processes that end by themselves now that their connections are closed."""
+        deadline = time.monotonic() + END_SECONDS
+        while self._pids and time.monotonic() < deadline:
+            for pid in list(self._pids):
+                try:
+                    ended, _ = os.waitpid(pid, os.WNOHANG)
+                except ChildProcessError:
+                    ended = pid
+                if ended:
+                    self._pids.remove(pid)
+            time.sleep(_LOOK)
 
 
 class PoolProcessDied(StoreError):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.connectors.base import Source, SplittableSource
 from jetbridge.errors import SourceError
 from jetbridge.kernels.stateless import CHUNK_ITEMS
+from jetbridge.times import BEGINNING, Clock, cut, of_partitions
 from jetbridge_direct.blame import blaming_source
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Progress:
         issued: Like ``offset``, of the slices that were sent to the pool.
         all_issued: Like ``ended``, likewise.
         ahead: What `Source.read` gave when it was asked whether there is anything.
+        clock: How far its event time is.
+        heard: When an item came last, by the monotonic clock.
     """
 
     partition: str
@@ -47,6 +50,8 @@ class Progress:
     issued: Any = None
     all_issued: bool = False
     ahead: tuple[list[Any], Any] | None = None
+    clock: Clock = field(default_factory=Clock)
+    heard: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -73,13 +78,17 @@ class SliceSpec:
 class SourceReader:
     """Reads one source for the epochs of a job."""
 
-    def __init__(self, node: SourceNode) -> None:
+    def __init__(self, node: SourceNode, kernel: SegmentKernel) -> None:
         self.node = node
+        self.kernel = kernel
+        self._idle = min((stamp.node.idle for stamp in kernel.stamps), default=0) / 1000
+        self._watermark = BEGINNING
         self.source: Source = node.source
         self.limit = FIRST_ITEMS
         self.progress: list[Progress] = []
         self._flying: deque[tuple[Task, Progress]] = deque()
         self._positions: dict[str, Any] = {}
+        self._parallelism = kernel.segment.parallelism
 
     def begin(self, known: dict[str, list[Any]]) -> None:
         """Fix where each partition starts.
@@ -89,10 +98,11 @@ class SourceReader:
         """
         with blaming_source(self.node):
             for name in known or self.source.partitions():
-                offset, ended = known[name] if known else (self.source.start(name), False)
+                offset, ended, *newest = known[name] if known else (self.source.start(name), False)
                 if ended and (end := self.source.at_end(name)) is not None:
                     ended = offset == end  # it may hold more by now
-                self.progress.append(Progress(name, offset, ended, issued=offset, all_issued=ended))
+                clock = Clock(*newest)
+                self.progress.append(Progress(name, offset, ended, issued=offset, all_issued=ended, clock=clock))
                 self._check_size(self.progress[-1])
 
     def _check_size(self, progress: Progress) -> None:
@@ -107,13 +117,28 @@ class SourceReader:
 
     def offsets(self) -> dict[str, list[Any]]:
         """Where each partition stands, for the checkpoint."""
+        for progress in self.progress:
+            progress.clock.advance(self._watermark, self.kernel.lags)
         return {
             progress.partition: [
                 self.source.at_end(progress.partition) if progress.ended else progress.offset,
                 progress.ended,
+                dict(progress.clock.newest),
             ]
             for progress in self.progress
         }
+
+    def watermark(self) -> int:
+        """How far event time is in all of it: the least of its partitions' watermarks.
+
+        One that was idle for long is left out, and comes back at the watermark of the others.
+        """
+        lags = self.kernel.lags
+        if not self.endless or not lags:
+            return BEGINNING
+        marks = [(progress.clock.watermark(lags), progress.heard) for progress in self.progress if not progress.ended]
+        self._watermark = of_partitions(marks, time.monotonic() - self._idle, self._watermark)
+        return self._watermark
 
     @property
     def endless(self) -> bool:
@@ -122,8 +147,11 @@ class SourceReader:
 
     @property
     def local(self) -> bool:
-        """Whether only this process can read it: a stream that cannot be cut into ranges."""
-        return self.endless and not isinstance(self.source, SplittableSource)
+        """Whether only this process can read it.
+
+        A stream that cannot be cut into ranges, or one with times: what is late depends on all that came before.
+        """
+        return self.endless and (not isinstance(self.source, SplittableSource) or bool(self.kernel.stamps))
 
     def ready(self) -> bool:
         """Whether there is something to read now."""
@@ -137,7 +165,7 @@ class SourceReader:
                 return bool(self.source.split(progress.partition, progress.offset, 1) != progress.offset)
             if progress.ahead is None:
                 items, following = self.source.read(progress.partition, progress.offset, self.limit)
-                progress.ahead = (items, following) if items else None
+                progress.ahead = (items, following) if items or following != progress.offset else None
         return progress.ahead is not None
 
     @property
@@ -176,9 +204,15 @@ class SourceReader:
             for progress in self.progress:
                 while self._has_more(progress):
                     started = time.monotonic()
+                    progress.clock.advance(self._watermark, kernel.lags)
+                    kernel.at(progress.clock)
                     end, count = yield from self._slice(progress, kernel)
                     progress.offset, progress.ended = end, end is None
                     self._adapt(count, time.monotonic() - started)
+                    progress.heard = time.monotonic() if count else progress.heard
+                    own = None if end is None else self.source.watermark(progress.partition, end)
+                    if own is not None:
+                        progress.clock.advance(own, kernel.lags)
                     found = True
                     yield None
                     if self.endless:
@@ -197,14 +231,15 @@ class SourceReader:
                 items, end = progress.ahead or source.read(name, progress.offset, self.limit)
                 progress.ahead = None
                 count = len(items)
-                for at in range(0, count, CHUNK_ITEMS):
-                    yield from kernel.feed(items[at : at + CHUNK_ITEMS])
+                for chunk in cut(items, CHUNK_ITEMS):
+                    yield from kernel.feed(chunk)
         return end, count
 
     def read_ahead(self, pool: Pool) -> Iterator[Emission | Counts | None]:
         """Take slices from the pool in order, and keep it supplied; counts come before each None."""
+        most = min(self._parallelism or pool.size, pool.size)
         while True:
-            while len(self._flying) < 2 * pool.size + 1 and self._issue(pool):
+            while len(self._flying) < 2 * most + 1 and self._issue(pool, most):
                 pass
             if not self._flying:
                 return
@@ -219,8 +254,8 @@ class SourceReader:
             yield counts
             yield None
 
-    def _issue(self, pool: Pool) -> bool:
-        """Send one more slice; False when there is none."""
+    def _issue(self, pool: Pool, most: int) -> bool:
+        """Send one more slice to one of the pool's first processes; False when there is none."""
         source, node_id = self.source, self.node.id
         for index, progress in enumerate(self.progress):
             name = progress.partition
@@ -231,7 +266,7 @@ class SourceReader:
                     end = source.split(name, progress.issued, self.limit)
                 if end is not None and end == progress.issued:
                     continue  # nothing new
-                task = pool.submit(SliceSpec(node_id, name, progress.issued, end))
+                task = pool.submit(SliceSpec(node_id, name, progress.issued, end), most=most)
                 progress.issued, progress.all_issued = end, end is None
             else:
                 # Only the process that reads it knows where the next slice starts.
@@ -239,7 +274,7 @@ class SourceReader:
                 if len(flying) >= 2:
                     continue
                 spec = SliceSpec(node_id, name, progress.offset, None, self.limit, follows=bool(flying))
-                task = pool.submit(spec, index % pool.size)
+                task = pool.submit(spec, index % most)
             self._flying.append((task, progress))
             return True
         return False
@@ -261,8 +296,8 @@ class SourceReader:
                     items, end = self.source.read(spec.partition, start, spec.limit)
                     self._positions[spec.partition] = end
                     count = len(items)
-                    for at in range(0, count, CHUNK_ITEMS):
-                        yield from kernel.feed(items[at : at + CHUNK_ITEMS])
+                    for chunk in cut(items, CHUNK_ITEMS):
+                        yield from kernel.feed(chunk)
         yield from kernel.flush()
         return end, count, time.monotonic() - started, kernel.take_counts()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from jetbridge.config import ProcessingGuarantee
+from jetbridge.jobs.console import show_messages
 from jetbridge_direct.execution import DirectExecution
-from jetbridge_direct.logs import show_messages
 from jetbridge_direct.server import WORKER_MODULE
 from jetbridge_direct.sharing import shared
 
@@ -55,7 +56,7 @@ class DirectRunner:
             "parallelism": self._settings.parallelism or cores(),
             "shards": record.shards or self._settings.shards,
             "payload": payload,
-            "guarantee": config["processing_guarantee"],
+            "guarantee": ProcessingGuarantee(config["processing_guarantee"]),
             "snapshot_interval_millis": config["snapshot_interval_millis"],
             "limits": {"max_records": config["max_processor_accumulated_records"]},
             "suspend_on_failure": config["suspend_on_failure"],

@@ -14,8 +14,8 @@ import tempfile
 import threading
 from typing import Any
 
+from jetbridge.jobs.console import levels
 from jetbridge_direct.channel import Channel
-from jetbridge_direct.logs import levels
 from jetbridge_direct.process import WorkerError, WorkerProcess, close_in_forks, fate
 
 WORKER_MODULE = "jetbridge_direct.worker"

@@ -34,6 +34,13 @@ class SharedServer:
             if not self._users:
                 self._close_later(_AHEAD)
 
+    def forget(self) -> None:
+        """End it if nobody uses it: the client for which it was prepared does not come."""
+        with self._lock:
+            if not self._users:
+                self._cancel_timer()
+        self._close_unused()
+
     def enter(self) -> None:
         """Say that a client uses it."""
         with self._lock:

@@ -8,15 +8,17 @@ that were not used for long leave memory: state may be larger than it.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jetbridge.errors import SerializationError
 from jetbridge.kernels.failure import stage_error
 from jetbridge.store import states, values
+from jetbridge.times import END
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from jetbridge.kernels.keyed import KeyedKernel
 
@@ -28,7 +30,7 @@ _SMALL_BYTES = 16 << 10
 _HALF = _MOST_SEGMENTS // 2
 _DROP, _BASE, _APPEND, _MERGED = range(4)
 
-Shard = dict[Any, Any]
+Shard = MutableMapping[Any, Any]
 
 
 class Write(NamedTuple):
@@ -52,6 +54,10 @@ class StageState:
         kernel: The stage's kernel.
         job: The job's id in the journal.
         connect: A connection to read the journal, or None for a job that keeps none.
+
+    Attributes:
+        due: The watermark at which a shard has something to emit, by shard.
+        news: The shards that have changed since their last early results.
     """
 
     def __init__(self, kernel: KeyedKernel, job: str, connect: Callable[[], sqlite3.Connection] | None) -> None:
@@ -65,17 +71,36 @@ class StageState:
         self._anew: set[int] = set()
         self._dropped: set[int] = set()
         self._progress: Any = None
+        self.due: dict[int, int] = {}
+        self.news: set[int] = set()
 
-    def restore(self, progress: Any, *, keep: bool = True) -> None:
+    def restore(
+        self,
+        progress: Any,
+        *,
+        segments: dict[int, int] | None = None,
+        due: dict[int, int] | None = None,
+        news: Iterable[int] = (),
+        keep: bool = True,
+    ) -> None:
         """Find what the journal holds.
 
         Args:
             progress: What `progress` gave at the checkpoint.
+            segments: What `segments` gave then, if it is known.
+            due: What `due` was then.
+            news: What `news` was then.
             keep: False reads all of it now, and keeps no journal from here on.
+
+        Raises:
+            CorruptDataError: When segments are missing.
         """
         assert self._connect is not None
-        self._sizes = {shard: [size] for shard, size in states.shards(self._connect(), self._job, self._name).items()}
+        self._sizes = states.shards(self._connect(), self._job, self._name)
+        states.check_counts(self._connect(), self._job, self._name, segments, self.segments())
         self._progress = progress
+        self.due = dict(due or {})
+        self.news = set(news)
         if not keep:
             for number in list(self._sizes):
                 self.shard(number)
@@ -85,7 +110,7 @@ class StageState:
         """A shard's state; empty when there is none yet."""
         state = self._shards.get(number)
         if state is None:
-            state = self._read(number) if number in self._sizes and number not in self._dropped else {}
+            state = self._read(number) if number in self._sizes and number not in self._dropped else self._new()
             self._shards[number] = state
         elif self._connect is not None:
             self._shards.move_to_end(number)
@@ -95,8 +120,32 @@ class StageState:
         """The shards that have state, in order."""
         return sorted((self._shards.keys() | self._sizes.keys()) - self._dropped)
 
+    def next_due(self) -> int:
+        """The watermark at which a shard has something to emit next; behind the end for a stage that has nothing."""
+        return min(self.due.values(), default=END + 1)
+
+    def due_by(self, watermark: int) -> list[int]:
+        """The shards that have something to emit by a watermark, in order."""
+        return sorted(number for number, due in self.due.items() if due <= watermark)
+
     def changed(self, number: int) -> None:
-        """Note what the kernel's last `process` changed."""
+        """Note what the kernel's last step changed."""
+        if self.kernel.timed:
+            due = self.kernel.due(self._shards[number])
+            if due is None:
+                self.due.pop(number, None)
+            else:
+                self.due[number] = due
+        if self.kernel.period:
+            self.news.add(number)
+        self._note(number)
+
+    def told(self, number: int) -> None:
+        """Note that a shard has given its early results."""
+        self.news.discard(number)
+        self._note(number)
+
+    def _note(self, number: int) -> None:
         if self._connect is None:
             return
         last = self.kernel.last
@@ -113,6 +162,8 @@ class StageState:
             self._added.pop(number, None)
             self._anew.discard(number)
             self._dropped.add(number)
+            self.due.pop(number, None)
+            self.news.discard(number)
             return
         progress = self.kernel.progress(self._shards[number])
         if progress is None:
@@ -122,6 +173,10 @@ class StageState:
     def progress(self) -> Any:
         """How far the end of the input is worked off, for the checkpoint; None where the journal says it."""
         return self._progress
+
+    def segments(self) -> dict[int, int]:
+        """How many segments each shard's log has, for the checkpoint: when one is lost that is found."""
+        return {number: len(sizes) for number, sizes in self._sizes.items()}
 
     def collect(self, *, whole: bool = False) -> list[Write]:
         """Encode what changed since the last call; before the commit's transaction, so that this stays short.
@@ -137,9 +192,13 @@ class StageState:
         for number in self._anew:
             writes.append(self._base(number))
         for number, keys in self._touched.items():
-            if number not in self._anew:
-                state, known = self._shards[number], list(keys)
-                writes.append(self._append(number, known, [state[key] for key in known]))
+            if number in self._anew:
+                continue
+            state = self._shards[number]
+            if state:
+                writes.append(self._append(number, *self.kernel.changes(state, list(keys))))
+            elif self._sizes.pop(number, None):  # nothing is left of it
+                writes.append(Write(_DROP, number, b""))
         for number, parts in self._added.items():
             if number not in self._anew:
                 if len(self._sizes.get(number, ())) >= _MOST_SEGMENTS:
@@ -176,18 +235,7 @@ class StageState:
 
     def records(self) -> int:
         """How many entries the shards in memory hold: keys, or items for state that only grows."""
-        if not self.kernel.appends:
-            return sum(map(len, self._shards.values()))
-        return sum(
-            sum(map(len, self.kernel.entries(state)[1]))
-            if self.kernel.kind == "group_by"
-            else len(self.kernel.entries(state)[1])
-            for state in self._shards.values()
-        )
-
-    def size(self) -> int:
-        """The bytes of all logs."""
-        return sum(sum(sizes) for sizes in self._sizes.values())
+        return sum(map(self.kernel.records, self._shards.values()))
 
     @property
     def _name(self) -> str:
@@ -195,11 +243,11 @@ class StageState:
 
     def _read(self, number: int) -> Shard:
         assert self._connect is not None
-        state: Shard = {}
+        state = self._new()
         sizes: list[int] = []
         for kind, payload in states.read(self._connect(), self._job, self._name, number):
             if kind == states.BASE:
-                state.clear()
+                state = self._new()
                 sizes.clear()
             self.kernel.add(state, *values.decode(payload))
             sizes.append(len(payload))
@@ -208,8 +256,11 @@ class StageState:
             self.kernel.go_on(state, self._progress)
         return state
 
-    def _append(self, number: int, keys: Any, items: Any) -> Write:
-        payload = self._encoded(keys, items)
+    def _new(self) -> Shard:
+        return self.kernel.new_state()
+
+    def _append(self, number: int, *changes: Any) -> Write:
+        payload = self._encoded(*changes)
         sizes = self._sizes.get(number)
         if not sizes:
             return self._first(number, payload)
@@ -236,13 +287,13 @@ class StageState:
         return Write(_MERGED, number, payload)
 
     def _joined(self, parts: list[tuple[Any, Any]]) -> tuple[Any, Any]:
-        state: Shard = {}
+        state = self._new()
         for keys, items in parts:
             self.kernel.add(state, keys, items)
         return self.kernel.entries(state)
 
-    def _encoded(self, keys: Any, items: Any) -> bytes:
+    def _encoded(self, *changes: Any) -> bytes:
         try:
-            return values.encode((keys, items))
+            return values.encode(changes)
         except SerializationError as error:
             raise stage_error(self.kernel.kind, self._name, "storing its state", error) from error

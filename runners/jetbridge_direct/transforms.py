@@ -17,7 +17,7 @@ from jetbridge.beam.naming import label
 from jetbridge.beam.translate import Pair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from jetbridge.kernels.segment import Emission
     from jetbridge.plan.ends import SinkNode
@@ -40,14 +40,24 @@ class _HostFn(beam.DoFn):
         # A method: Beam reads every attribute of a DoFn before there is a host.
         return HOSTS[self.run]
 
+    def tagged(self, emissions: Iterable[Emission]) -> Iterator[TaggedOutput]:
+        """Emissions as outputs."""
+        pair = self.host().pair
+        for emission in emissions:
+            yield TaggedOutput(str(emission.exit), pair(self.node_id, emission))
+
+    def late(self, emissions: Iterable[Emission]) -> Iterator[TaggedOutput]:
+        """Emissions as outputs at the end of a bundle, which must say their window themselves."""
+        for output in self.tagged(emissions):
+            yield TaggedOutput(output.tag, WindowedValue(output.value, MIN_TIMESTAMP, (GlobalWindow(),)))
+
 
 class ReadFn(_HostFn):
     """Reads a slice of a source."""
 
     def process(self, _: Any) -> Iterator[TaggedOutput]:
         """One epoch's slice."""
-        for emission in self.host().read(self.node_id):
-            yield _tagged(emission)
+        return self.tagged(self.host().read(self.node_id))
 
 
 class KeyedFn(_HostFn):
@@ -57,13 +67,11 @@ class KeyedFn(_HostFn):
         """The payloads of one shard."""
         shard, payloads = element
         if shard != WAKE:
-            for emission in self.host().process(self.node_id, shard, payloads):
-                yield _tagged(emission)
+            yield from self.tagged(self.host().process(self.node_id, shard, payloads))
 
     def finish_bundle(self) -> Iterator[TaggedOutput]:
         """What is due: Beam runs this after all input of the epoch."""
-        for emission in self.host().finish(self.node_id):
-            yield _late(emission)
+        return self.late(self.host().finish(self.node_id))
 
 
 class ChunkFn(_HostFn):
@@ -71,13 +79,11 @@ class ChunkFn(_HostFn):
 
     def process(self, item: Any) -> Iterator[TaggedOutput]:
         """One item."""
-        for emission in self.host().gather(self.node_id, item):
-            yield _tagged(emission)
+        return self.tagged(self.host().gather(self.node_id, item))
 
     def finish_bundle(self) -> Iterator[TaggedOutput]:
         """What is still held."""
-        for emission in self.host().gathered(self.node_id):
-            yield _late(emission)
+        return self.late(self.host().gathered(self.node_id))
 
 
 class WriteFn(_HostFn):
@@ -91,9 +97,15 @@ class WriteFn(_HostFn):
 class EpochHosting:
     """The Direct runner's part of the translation."""
 
+    extra: Sequence[str] = ()
+
     def __init__(self, run: str, *, wake: bool) -> None:
         self.run = run
         self.wake = wake
+
+    def start(self, segment: Segment, pipeline: beam.Pipeline) -> beam.PCollection:
+        """One element; the host knows what to read."""
+        return pipeline | label(segment.root.name, "start") >> beam.Impulse()
 
     def reader(self, segment: Segment) -> beam.DoFn:
         """A `ReadFn`."""
@@ -117,15 +129,10 @@ class EpochHosting:
         """A `ChunkFn`."""
         return ChunkFn(self.run, segment.root.id)
 
-    def writer(self, node: SinkNode) -> beam.DoFn:
+    def left(self, segment: Segment, out: dict[str, beam.PCollection]) -> dict[str, beam.PCollection]:
+        """All of it."""
+        return out
+
+    def write(self, node: SinkNode, pairs: beam.PCollection) -> None:
         """A `WriteFn`."""
-        return WriteFn(self.run, node.id)
-
-
-def _tagged(emission: Emission) -> TaggedOutput:
-    return TaggedOutput(str(emission.exit), (emission.number, emission.payload))
-
-
-def _late(emission: Emission) -> TaggedOutput:
-    pair = (emission.number, emission.payload)
-    return TaggedOutput(str(emission.exit), WindowedValue(pair, MIN_TIMESTAMP, (GlobalWindow(),)))
+        _ = pairs | label(node.name, "write") >> beam.ParDo(WriteFn(self.run, node.id))

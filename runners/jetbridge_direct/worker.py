@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.beam.inspect import failed_stage
+from jetbridge.config import ProcessingGuarantee
+from jetbridge.connectors import outbox
 from jetbridge.connectors.base import ConnectorContext
-from jetbridge.errors import JetbridgeError
+from jetbridge.errors import DiskFullError, JetbridgeError
+from jetbridge.jobs.packing import unpack
 from jetbridge.kernels.failure import as_record
-from jetbridge.packing import unpack
+from jetbridge.plan.services import uses_services
 from jetbridge.store import snapshots, states
 from jetbridge.store.database import Database
 from jetbridge.store.registry import Registry, StaleOwnerError
-from jetbridge_direct import outbox
 from jetbridge_direct.channel import Channel
-from jetbridge_direct.commits import NONE, Commits
+from jetbridge_direct.commits import Commits
 from jetbridge_direct.epochs import Epochs
 from jetbridge_direct.epochs import warm as warm
 from jetbridge_direct.host import JobHost
@@ -90,14 +92,17 @@ class Job:
 
     def _run(self) -> None:
         spec = self.spec
-        plan = unpack(spec["payload"]).plan
+        payload = unpack(spec["payload"])
+        plan = payload.plan
         self._unbounded = plan.unbounded
-        guarded = spec.get("guarantee", NONE) != NONE
+        if uses_services(plan.nodes):
+            with contextlib.suppress(OSError):
+                self.channel.send({"type": "serving"})
+        guarded = spec["guarantee"] is not ProcessingGuarantee.NONE
+        if payload.run != spec["run"] and not guarded:
+            for node in plan.sources:
+                node.source.submitted(spec["home"])  # a fresh start; "from now on" means another now
         checkpoint = states.load(self.db.reader(), spec["job_id"]) if spec.get("resume") else None
-        if checkpoint is None and guarded:
-            with self.db.transaction() as tx:
-                states.clear(tx, spec["job_id"])
-                outbox.remove(tx, spec["job_id"])
         host = self._host = JobHost(
             plan,
             run=spec["run"],
@@ -112,24 +117,32 @@ class Job:
         paused = False
         try:
             host.open(self._context, checkpoint, keep=guarded)
-            if checkpoint is not None and not guarded:
-                with self.db.transaction() as tx:
-                    states.clear(tx, spec["job_id"])
             host.fork(spec["parallelism"], self._context)
             threading.Thread(target=self._hear, name="client", daemon=True).start()
             commits.open(self._context)
             epochs = Epochs(host)
-            self.registry.update(spec["job_id"], token=spec["token"], status="RUNNING")
+            with self.db.transaction() as tx:
+                self.registry.update_in(tx, spec["job_id"], token=spec["token"], status="RUNNING")
+                if not guarded:
+                    states.clear(tx, spec["job_id"])  # what it began with is in memory
+                elif checkpoint is None:
+                    states.save(tx, spec["job_id"], commits.checkpoint())  # where it begins is fixed from here on
             paused = self._loop(host, epochs, commits) and guarded
         except BaseException as error:
-            # What is staged belongs to a new owner, or the job goes on with it.
-            paused = isinstance(error, StaleOwnerError) or (guarded and self._goes_on_after(error))
+            # What is staged belongs to a new owner, whatever went wrong in this process, or the job goes on with it.
+            paused = self._has_lost_the_job() or (guarded and self._goes_on_after(error))
             raise
         finally:
             if epochs is not None:
                 epochs.close()
             commits.close(pause=paused)
             host.close()
+
+    def _has_lost_the_job(self) -> bool:
+        record = self.registry.get(self.spec["job_id"])
+        if record is None or not record.is_active:
+            return False
+        return bool((record.owner or {}).get("token") != self.spec["token"])
 
     def _goes_on_after(self, error: BaseException) -> bool:
         failure = (self._host.failure if self._host is not None else None) or error
@@ -139,13 +152,13 @@ class Job:
         """Run epochs to the end, or to the order to suspend: then True."""
         told = time.monotonic()
         if host.done:  # a worker before this one died between the last commit and the end
-            commits.finish()
+            commits.complete()
         while not host.done:
             self._ordered.clear()
             while not self._orders.empty():
                 order = self._orders.get()
-                if order["type"] == "cancel":
-                    return False
+                if order["type"] == "end":
+                    raise StaleOwnerError("the job was cancelled")
                 if order["type"] == "suspend":
                     commits.commit(order.get("fields") or {"status": "SUSPENDED", "owner": None})
                     return True
@@ -189,6 +202,7 @@ class Job:
             stage=stage,
             home=spec["home"],
             unbounded=self._unbounded,
+            exactly_once=spec["guarantee"] is ProcessingGuarantee.EXACTLY_ONCE,
         )
 
     def _report(self, metrics: dict[str, Any]) -> None:
@@ -203,11 +217,15 @@ class Job:
             fields |= {"status": "SUSPENDED", "cause": record["message"], "suspended_by": "failure"}
         else:
             fields |= {"status": "FAILED", "end_time": int(time.time() * 1000)}
-        with contextlib.suppress(StaleOwnerError), self.db.transaction(durable=True) as tx:
-            self.registry.update_in(tx, spec["job_id"], token=spec["token"], **fields)
-            if fields["status"] == "FAILED":
-                states.clear(tx, spec["job_id"])
-                outbox.remove(tx, spec["job_id"])
+        try:
+            with contextlib.suppress(StaleOwnerError), self.db.transaction(durable=True) as tx:
+                self.registry.update_in(tx, spec["job_id"], token=spec["token"], **fields)
+                if fields["status"] == "FAILED":
+                    states.clear(tx, spec["job_id"])
+                    outbox.remove(tx, spec["job_id"])
+        except DiskFullError:  # the client writes it as soon as there is room
+            with contextlib.suppress(OSError):
+                self.channel.send({"type": "unwritten", "fields": fields})
 
     def _hear(self) -> None:
         """Take the client's orders; when it ends, however it ends, so do this process and its pool."""

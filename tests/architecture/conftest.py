@@ -109,7 +109,8 @@ class Tree:
     @cached_property
     def files(self) -> list[Path]:
         """Every text file of the project."""
-        found = [path for path in ROOT.iterdir() if path.is_file()]
+        # In a further work tree of git, .git is a file that says where the first one is.
+        found = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
         for folder in FOLDERS:
             found += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
         hidden = {"__pycache__", ".hypothesis", ".jetbridge"}

@@ -17,6 +17,9 @@ IMPORTED_AS = {
     "pydantic-settings": "pydantic_settings",
     "typing-extensions": "typing_extensions",
     "hazelcast-python-client": "hazelcast",
+    "apache-flink-libraries": "pyflink",
+    "grpcio": "grpc",
+    "protobuf": "google",
 }
 TOOLS = {"pytest-xdist": "-n", "mypy": "mypy", "ruff": "ruff", "pytest": "pytest"}
 """Dependencies that commands use, and what a Makefile then shows."""
@@ -78,6 +81,7 @@ def test_what_is_optional_is_never_loaded_by_the_core(tree, project):
     eager = {
         f"{module.name}: {each.name}"
         for module in tree.jetbridge
+        if module.name != "jetbridge.testing.plugin"  # pytest loads it, and nobody else
         for each in module.imports
         if not each.lazy and not each.typing
         if each.name.partition(".")[0] not in declared | set(sys.stdlib_module_names) | OURS

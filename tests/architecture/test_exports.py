@@ -46,7 +46,9 @@ def test_everything_documented_is_exported():
     assert set(jetbridge.__all__) >= DOCUMENTED
 
 
-@pytest.mark.parametrize("name", ["jetbridge.connectors", "jetbridge.sources", "jetbridge.sinks"])
+@pytest.mark.parametrize(
+    "name", ["jetbridge.aggregations", "jetbridge.connectors", "jetbridge.sources", "jetbridge.sinks"]
+)
 def test_the_other_public_modules_keep_all_too(name):
     module = importlib.import_module(name)
     assert all(hasattr(module, each) for each in module.__all__)

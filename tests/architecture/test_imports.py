@@ -6,24 +6,33 @@ import subprocess
 import sys
 import textwrap
 
-FOUNDATION = ("errors", "config", "windows", "aggregations", "connectors.base")
+FOUNDATION = ("errors", "checks", "config", "times", "windows", "aggregations", "services", "connectors.base")
 LAYERS = {
     "errors": (),
+    "checks": ("errors",),
+    "kernels.keys": (),
     "config": ("errors",),
-    "windows": ("errors", "config"),
-    "aggregations": ("errors",),
+    "times": ("errors",),
+    "windows": ("errors", "config", "times"),
+    "aggregations": ("errors", "checks", "kernels.keys", "aggregations"),
+    "arguments": ("errors", "checks", "aggregations"),
+    "services": ("errors", "checks", "arguments"),
     "connectors.base": ("errors",),
     "plan": (*FOUNDATION, "plan"),
     "kernels": (*FOUNDATION, "plan", "kernels"),
     "beam": (*FOUNDATION, "plan", "kernels", "beam"),
-    "store": ("errors", "config", "kernels", "store"),
-    "connectors": ("errors", "config", "kernels", "store", "connectors"),
+    "store": ("errors", "config", "times", "windows", "kernels", "store"),
+    "connectors": ("errors", "config", "times", "services", "kernels", "store", "connectors"),
 }
 """What a part of jetbridge may import of jetbridge; the longest prefix counts. Parts that are not listed come after
 these: stages, pipeline, then jobs and the client."""
 
-FLUENT = ("stages", "keyed_stages", "windowed_stages", "pipeline", "sources", "sinks")
-JOBS = ("job", "client", "session", "runner", "packing", "hazelcast", "cli", "ownership", "settings", "metrics")
+FLUENT = (
+    *("arguments", "aggregate_stages", "timed_stages", "service_stages", "stages", "keyed_stages", "windowed_stages"),
+    *("sides", "coaggregate_stages", "join_stages", "hash_join_stages"),
+    *("pipeline", "sources", "sinks"),
+)
+JOBS = ("job", "client", "connecting", "jobs", "runner", "hazelcast", "cli", "settings", "metrics", "snapshots")
 
 
 def is_below(name, part):

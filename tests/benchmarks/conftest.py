@@ -2,4 +2,11 @@
 
 from pathlib import Path
 
-collect_ignore = ["contenders", *(path.name for path in Path(__file__).parent.glob("[!t]*.py")), "text.py"]
+collect_ignore = [
+    "clusters",
+    "contenders",
+    "flink",
+    "live",
+    *(path.name for path in Path(__file__).parent.glob("[!t]*.py")),
+    "text.py",
+]

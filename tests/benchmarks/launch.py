@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,21 @@ class Row:
     peak: int | None
     digest: str
 
+    @classmethod
+    def of(cls, job: str, contender: str, runs: list[dict[str, Any]], peak: int | None) -> "Row":
+        """What was measured in several runs."""
+        seconds = [run["end"] - run["start"] for run in runs]
+        return cls(
+            job=job,
+            contender=contender,
+            items=runs[0]["items"],
+            best=min(seconds),
+            median=statistics.median(seconds),
+            whole=min(run["whole"] for run in runs),
+            peak=peak,
+            digest=runs[0]["digest"],
+        )
+
     @property
     def rate(self) -> float:
         """Items per second in the quickest run."""
@@ -115,7 +130,7 @@ def measure(job: Job, contenders: Sequence[Contender], scale: float, repeat: int
                 peaks[contender.name] = measured["peak"]
             else:
                 runs.setdefault(contender.name, []).append(measured)
-    rows = [_row(job, contender, runs[contender.name], peaks[contender.name]) for contender in contenders]
+    rows = [Row.of(job.letter, name, measured, peaks[name]) for name, measured in runs.items()]
     _compare(job, rows, sizes)
     return rows
 
@@ -124,20 +139,6 @@ def _size(job: Job, contender: Contender, scale: float) -> int:
     """How much input a contender gets: Beam a part of it, as it would run for minutes."""
     share = job.beam_share if contender.name.startswith("beam") else 1
     return max(1_000, int(job.items * scale * share))
-
-
-def _row(job: Job, contender: Contender, runs: list[dict[str, Any]], peak: int | None) -> Row:
-    seconds = [run["end"] - run["start"] for run in runs]
-    return Row(
-        job=job.letter,
-        contender=contender.name,
-        items=runs[0]["items"],
-        best=min(seconds),
-        median=statistics.median(seconds),
-        whole=min(run["whole"] for run in runs),
-        peak=peak,
-        digest=runs[0]["digest"],
-    )
 
 
 def _compare(job: Job, rows: list[Row], sizes: dict[str, int]) -> None:
@@ -165,35 +166,64 @@ def run_once(job: Job, contender: Contender, size: int, *, sample: bool = False,
         What worker.py wrote, and "whole" (seconds) and "peak" (bytes or None).
     """
     on_text = JOBS[job.letter].on_text
+    spec = {
+        "job": job.letter,
+        "module": contender.module,
+        "parallelism": contender.parallelism,
+        "items": size,
+        "text": text or (str(text_file(size)) if on_text else ""),
+        "warm_up_text": str(text_file(10_000)) if on_text else "",
+    }
+    return run_script("worker.py", spec, sample=sample)
+
+
+def run_script(
+    script: str,
+    spec: dict[str, Any],
+    *,
+    sample: bool = False,
+    python: str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+    deadline: float = DEADLINE,
+) -> dict[str, Any]:
+    """Run a script of this folder in a process of its own.
+
+    Args:
+        script: Its path from here. Its argument is the specification as JSON, with "out": the file that it
+            writes its measurements to, as JSON with "end", the moment until which memory counts.
+        spec: What it is to do.
+        sample: Whether to look at the memory meanwhile.
+        python: The Python to run it with.
+        environment: Variables to add to the environment.
+        deadline: How many seconds it may take.
+
+    Returns:
+        What it wrote, and "whole" (seconds) and "peak" (bytes or None).
+
+    Raises:
+        RunFailed: When it does not end well.
+    """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "measured.json"
-        spec = {
-            "job": job.letter,
-            "module": contender.module,
-            "parallelism": contender.parallelism,
-            "items": size,
-            "text": text or (str(text_file(size)) if on_text else ""),
-            "warm_up_text": str(text_file(10_000)) if on_text else "",
-            "out": str(out),
-        }
         samples = Samples()
-        whole = _run([sys.executable, str(HERE / "worker.py"), json.dumps(spec)], folder, samples if sample else None)
+        command = [python, str(HERE / script), json.dumps({**spec, "out": str(out)})]
+        whole = _run(command, folder, samples if sample else None, environment or {}, deadline)
         measured: dict[str, Any] = json.loads(out.read_text())
     return {**measured, "whole": whole, "peak": samples.peak(measured["end"])}
 
 
-def _run(command: list[str], folder: str, samples: Samples | None) -> float:
+def _run(command: list[str], folder: str, samples: Samples | None, more: Mapping[str, str], deadline: float) -> float:
     """Run a command to its end; gives the seconds that it took."""
     log = Path(folder) / "log.txt"
     start = time.monotonic()
     with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, cwd=folder, env=_environment())
+        process = subprocess.Popen(command, stdout=file, stderr=file, cwd=folder, env={**_environment(), **more})
         try:
-            while samples is not None and process.poll() is None and time.monotonic() < start + DEADLINE:
+            while samples is not None and process.poll() is None and time.monotonic() < start + deadline:
                 samples.take(process.pid)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(INTERVAL)
-            status = process.wait(max(1.0, start + DEADLINE - time.monotonic()))
+            status = process.wait(max(1.0, start + deadline - time.monotonic()))
         except BaseException:
             _end_tree(process.pid)
             raise

@@ -5,7 +5,11 @@ was forked is not counted twice, which RSS does. Linux only: elsewhere
 /proc/PID/smaps_rollup does not exist and the peak is None.
 """
 
+import contextlib
+import os
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,18 +18,19 @@ import psutil
 INTERVAL = 0.1  # seconds
 
 
-def tree_pss(pid: int) -> int | None:
-    """The PSS of a process tree in bytes, or None where the system does not tell."""
-    try:
-        root = psutil.Process(pid)
-        tree = [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return None
-    sizes = [size for process in tree if (size := _pss(process.pid)) is not None]
+def tree_pss(*pids: int) -> int | None:
+    """The PSS of process trees in bytes, or None where the system does not tell."""
+    tree = set()
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            root = psutil.Process(pid)
+            tree |= {root.pid, *(child.pid for child in root.children(recursive=True))}
+    sizes = [size for each in tree if (size := pss(each)) is not None]
     return sum(sizes) if sizes else None
 
 
-def _pss(pid: int) -> int | None:
+def pss(pid: int) -> int | None:
+    """The PSS of one process in bytes, or None if it is not to be had."""
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
@@ -41,12 +46,30 @@ class Samples:
 
     seen: list[tuple[float, int]] = field(default_factory=list)
 
-    def take(self, pid: int) -> None:
-        """Look once."""
+    def take(self, *pids: int) -> None:
+        """Look once at processes and all that descend from them."""
         now = time.monotonic()
-        if (size := tree_pss(pid)) is not None:
+        if (size := tree_pss(*pids)) is not None:
             self.seen.append((now, size))
 
     def peak(self, until: float) -> int | None:
         """The most that was seen until a moment."""
         return max((size for moment, size in self.seen if moment <= until), default=None)
+
+
+@contextlib.contextmanager
+def watched(*others: int) -> Iterator[Samples]:
+    """Look at this process, others, and the descendants of all while the block runs."""
+    samples, over = Samples(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(INTERVAL):
+            samples.take(os.getpid(), *others)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        over.set()
+        thread.join()

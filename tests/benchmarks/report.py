@@ -3,14 +3,17 @@
 import os
 import platform
 import re
-from collections.abc import Iterable
+import statistics
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import psutil
+from clusters import maps
 from jobs import JOBS
 from launch import Row
 from rich.console import Console
 from rich.table import Table
+from streams import Cost
 
 HEADINGS = (
     "contender",
@@ -26,6 +29,14 @@ HEADINGS = (
 )
 
 Cells = tuple[str, ...]
+
+
+class Sheet(NamedTuple):
+    """A table."""
+
+    heading: str
+    headings: tuple[str, ...]
+    cells: list[Cells]
 
 
 def machine() -> str:
@@ -49,7 +60,7 @@ def job_cells(rows: list[Row]) -> list[Cells]:
             f"{row.best:.2f}",
             f"{row.median:.2f}",
             f"{row.rate:,.0f}",
-            *(_ratio(row.rate, rates.get(other)) for other in ("beam", "bytewax", "loop")),
+            *(ratio(row.rate, rates.get(other)) for other in ("beam", "bytewax", "loop")),
             f"{row.whole:.1f}",
             megabytes(row.peak),
         )
@@ -62,11 +73,12 @@ def megabytes(size: int | None) -> str:
     return "-" if size is None else f"{size / 1e6:.0f}"
 
 
-def _ratio(rate: float, other: float | None) -> str:
+def ratio(rate: float, other: float | None) -> str:
+    """How many times another rate a rate is; a dash where there is none."""
     if other is None:
         return "-"
-    ratio = rate / other
-    return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.3f}"
+    times = rate / other
+    return f"{times:.0f}" if times >= 10 else f"{times:.2f}" if times >= 0.1 else f"{times:.3f}"
 
 
 def title(letter: str) -> str:
@@ -74,21 +86,100 @@ def title(letter: str) -> str:
     return f"({letter}) {JOBS[letter].title}"
 
 
-def show(heading: str, headings: Iterable[str], cells: Iterable[Cells], *, markdown: bool) -> None:
+def rates(heading: str, rows: list[Row]) -> Sheet:
+    """What contenders did in one job."""
+    return Sheet(heading, HEADINGS, job_cells(rows))
+
+
+def first_results(seconds: list[tuple[str, float, float]]) -> Sheet:
+    """The extra "cold"."""
+    cells = [(title, f"{best:.2f}", f"{median:.2f}") for title, best, median in seconds]
+    return Sheet("First result", ("what", "best s", "median s"), cells)
+
+
+def flatness(peaks: list[tuple[str, int, int, int | None]]) -> Sheet:
+    """The extra "flat"."""
+    cells = [(f"({job})", str(cores), f"{factor}x", megabytes(peak)) for job, cores, factor, peak in peaks]
+    return Sheet("Peak memory", ("job", "cores", "input", "peak MB"), cells)
+
+
+def guarantees(costs: list[Cost]) -> Sheet:
+    """What each guarantee costs."""
+    cells = [
+        (
+            f"{each.job}: {each.variant}",
+            f"{each.items:,}",
+            f"{each.best:.2f}",
+            f"{each.median:.2f}",
+            f"{each.items / each.best:,.0f}",
+            f"{100 * each.cost:+.1f} %",
+            f"{each.cpu:.2f}",
+            f"{100 * each.cpu_cost:+.1f} %",
+            megabytes(each.peak),
+        )
+        for each in costs
+    ]
+    timed = ("items", "best s", "median s", "items/s", "against NONE", "CPU s", "against NONE", "peak MB")
+    return Sheet("What guarantees cost", ("guarantee, interval", *timed), cells)
+
+
+def clusters(rows: list[maps.Row]) -> Sheet:
+    """A map of a Hazelcast cluster into another."""
+    cells = [
+        (
+            row.contender,
+            f"{row.entries:,}",
+            f"{row.best:.2f}",
+            f"{row.median:.2f}",
+            f"{row.entries / row.best:,.0f}",
+            f"{row.ratio:.2f}",
+            megabytes(row.peak),
+        )
+        for row in rows
+    ]
+    headings = ("contender", "entries", "best s", "median s", "entries/s", "x by hand", "peak MB")
+    return Sheet("A map of a Hazelcast member, filtered and mapped into another", headings, cells)
+
+
+def lifecycle(calls: dict[str, Any]) -> Sheet:
+    """How long calls take."""
+    cells = [
+        (call, *(f"{value:.3f}" for value in (min(seconds), statistics.median(seconds), max(seconds))))
+        for call, seconds in calls["seconds"].items()
+    ]
+    heading = f"Calls to jobs at work (peak memory {megabytes(calls['peak'])} MB)"
+    return Sheet(heading, ("call", "best s", "median s", "worst s"), cells)
+
+
+def latency(delays: list[dict[str, Any]]) -> Sheet:
+    """From publish to sink."""
+    cells = [
+        (
+            row["title"],
+            f"{row['rate']:,.0f}",
+            *(f"{row[name]:.3f}" for name in ("median", "p99", "most", "worst_p99")),
+            megabytes(row["peak"]),
+        )
+        for row in delays
+    ]
+    headings = ("job", "items/s", "median s", "p99 s", "most s", "worst run's p99 s", "peak MB")
+    return Sheet("From publish to sink", headings, cells)
+
+
+def show(sheet: Sheet, *, markdown: bool) -> None:
     """Print one table."""
-    headings = tuple(headings)
     if markdown:
-        print(f"\n**{heading}**\n")
-        print("| " + " | ".join(headings) + " |")
-        print("| " + " | ".join(["---"] + ["---:"] * (len(headings) - 1)) + " |")
-        for row in cells:
+        print(f"\n**{sheet.heading}**\n")
+        print("| " + " | ".join(sheet.headings) + " |")
+        print("| " + " | ".join(["---"] + ["---:"] * (len(sheet.headings) - 1)) + " |")
+        for row in sheet.cells:
             print("| " + " | ".join(row) + " |")
         return
-    table = Table(title=heading, title_justify="left")
-    for number, text in enumerate(headings):
+    table = Table(title=sheet.heading, title_justify="left")
+    for number, text in enumerate(sheet.headings):
         table.add_column(text, justify="right" if number else "left", no_wrap=True)
-    for row in cells:
+    for row in sheet.cells:
         table.add_row(*row)
-    console = Console()
+    wide = Console(width=1_000)
     # A pipe has no width of its own, and a table that is cut says nothing.
-    Console(width=max(console.width, 130)).print(table)
+    Console(width=max(Console().width, wide.measure(table).maximum)).print(table)

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 RUN = Path(__file__).with_name("run.py")
+STREAMING = "loop,jetbridge-2,bytewax"
 
 
-def benchmark(*arguments):
-    return subprocess.run([sys.executable, RUN, *arguments], capture_output=True, text=True, timeout=300)
+def benchmark(*arguments, timeout=300):
+    return subprocess.run([sys.executable, RUN, *arguments], capture_output=True, text=True, timeout=timeout)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,43 @@ def test_jobs(jobs, contenders):
             assert row["whole"] > row["best"]
 
 
+def measured_of(name):
+    done = benchmark("--jobs", name, "--contenders", STREAMING, "--scale", "0.0005", "--repeat", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)[name]
+
+
+def test_what_guarantees_cost():
+    costs = measured_of("guarantees")
+    assert len({(cost["job"], cost["variant"]) for cost in costs}) == len(costs) == 10
+    for cost in costs:
+        assert cost["items"] >= 4_000
+        assert cost["cost"] == 0 or cost["variant"] != "NONE"
+        assert 0 < cost["best"] <= cost["median"]
+
+
+def test_calls_to_jobs():
+    calls = measured_of("lifecycle")["seconds"]
+    titles = ["suspend, 1,000 keys", "resume, 1,000 keys", "export_snapshot, 1,000 keys", "listing 10 ended jobs"]
+    assert list(calls) == titles
+    assert all(len(seconds) == 1 and seconds[0] > 0 for seconds in calls.values())
+
+
+def test_latency():
+    for row in measured_of("latency"):
+        assert row["items"] == 10_000
+        assert 0 < row["median"] <= row["p99"] <= row["most"]
+
+
+def test_a_sustained_stream():
+    rows = measured_of("sustained")
+    assert {row["contender"] for row in rows} | {"bytewax"} == set(STREAMING.split(","))
+    assert len({row["digest"] for row in rows}) == 1
+    for row in rows:
+        assert row["items"] == 1_500
+        assert row["whole"] > row["best"] > 0
+
+
 def test_extras_and_tables():
     done = benchmark("--jobs", "cold", "--repeat", "1", "--markdown")
     assert done.returncode == 0, done.stderr
@@ -41,4 +79,79 @@ def test_extras_and_tables():
 def test_an_unknown_job_is_refused():
     done = benchmark("--jobs", "a,x")
     assert done.returncode == 2
-    assert "no such name: x; there are a, b, c, d, e, f, g, cold, flat" in done.stderr
+    assert "no such name: x; there are a, b, c, d, e, f, g, cold, flat, guarantees, lifecycle" in done.stderr
+
+
+def test_maps_of_a_hazelcast_member():
+    done = benchmark("--jobs", "hazelcast", "--scale", "0.002", "--repeat", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["hazelcast"]
+    assert [row["contender"] for row in rows] == ["by hand", "jetbridge-1", "jetbridge-2"]
+    for row in rows:
+        assert row["entries"] == 2_000
+        assert 0 < row["best"] <= row["median"]
+        assert row["ratio"] > 0
+
+
+def on_flink(name, *arguments):
+    done = benchmark("--jobs", name, "--scale", "0.0005", "--repeat", "1", "--json", *arguments, timeout=1200)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)[name]
+
+
+@pytest.mark.parametrize(
+    "contenders",
+    [("jetbridge-flink",), pytest.param(("jetbridge-flink", "beam", "beam-tuned"), marks=pytest.mark.full)],
+)
+def test_bounded_jobs_on_flink(contenders):
+    """All but PyFlink, whose environment is some hundred megabytes to download."""
+    measured = on_flink("flink-batch", "--contenders", ",".join(("loop", *contenders)))
+    guarantees = ("NONE", "EXACTLY_ONCE")
+    titles = ["loop", *(f"{name}, {each}" for name in contenders for each in guarantees)]
+    for letter in "ab":
+        assert [row["title"] for row in measured[letter]] == titles
+        for row in measured[letter]:
+            assert row["items"] >= 1_000
+            assert 0 < row["best"] <= row["whole"]
+
+
+@pytest.mark.full
+def test_streams_on_flink():
+    measured = on_flink("flink-stream", "--contenders", "loop,jetbridge-flink,beam-tuned")
+    for keys in ("100", "1000000"):
+        titles = ["loop", "jetbridge-flink, stream", "jetbridge-flink, numbers", "beam-tuned"]
+        assert [row["title"] for row in measured[keys]] == titles
+        assert all(0 < row["best"] <= row["whole"] for row in measured[keys])
+
+
+@pytest.mark.full
+def test_starts_and_calls_on_flink():
+    seconds = on_flink("flink-start")
+    assert len(seconds) == 7
+    assert all(times and min(times) > 0 for times in seconds.values())
+
+
+@pytest.mark.full
+def test_latency_on_flink():
+    rows = on_flink("flink-latency")
+    assert len(rows) == 3
+    for row in rows:
+        assert row["items"] == 2_000
+        assert 0 < row["median"] <= row["p99"] <= row["most"]
+
+
+@pytest.mark.full
+def test_a_soak_on_flink():
+    found = on_flink("flink-soak", "--seconds", "10")
+    assert found["items"] > 10_000
+    assert found["deaths"] == []
+    assert {"client", "keeper", "jobmanager", "taskmanager", "worker_pool", "worker 1"} <= set(found["memory"])
+    assert found["checkpoints"][-1][1] > 5
+
+
+@pytest.mark.full
+def test_pyflink_takes_part():
+    """It needs a Python that PyFlink runs on, and a network."""
+    measured = on_flink("flink-batch", "--contenders", "loop,pyflink-process,pyflink-thread")
+    for letter in "ab":
+        assert [row["contender"] for row in measured[letter]] == ["loop", "pyflink-process", "pyflink-thread"]

@@ -1,8 +1,9 @@
 """The conformance suite's harness: every test takes the runner as a parameter.
 
-``pytest tests/conformance --runner=direct`` picks the runners; a known gap is a
-marker on the test (``notimpl``, ``notyet``, ``never``), which makes it a strict
-xfail on the runners that it names.
+``pytest tests/conformance --runner=direct`` picks the runners; by default it is all of
+them, on those with a cluster one case of each test. A known gap is a marker on the
+test (``notimpl``, ``notyet``, ``never``), which makes it a strict xfail on the runners
+that it names.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import jetbridge
-from jetbridge import Job, JobConfig, JobStatus, Pipeline
+from jetbridge import Job, JobConfig, JobStatus, Pipeline, ProcessingGuarantee
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+RUNNERS = ("direct", "flink")
+SAMPLE = 6
+"""How many tests of a module meet a cluster in each run; a module may have a SAMPLE of its own."""
 DEADLINE = 60.0  # seconds that a job of a test may take before the test gives up
 _numbers = itertools.count(1)
 
@@ -95,13 +99,16 @@ class Jet:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "runner" in metafunc.fixturenames:
-        runners = metafunc.config.getoption("--runner") or ["direct"]
+        runners = metafunc.config.getoption("--runner") or [*RUNNERS]
         # A module about one runner alone says so in RUNNERS.
         only = getattr(metafunc.module, "RUNNERS", runners)
         metafunc.parametrize("runner", [name for name in runners if name in only], scope="session")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)  # before pytest takes out what is marked as full
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--runner"):
+        _leave_to_full(items)
     raises = {
         "notimpl": jetbridge.errors.NotYetSupportedError,
         "notyet": None,
@@ -113,6 +120,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if runner in marker.args:
                 reason = " ".join(filter(None, [marker.kwargs["reason"], marker.kwargs.get("link")]))
                 item.add_marker(pytest.mark.xfail(reason=reason, raises=raises[marker.name], strict=True))
+
+
+def _leave_to_full(items: list[pytest.Item]) -> None:
+    """On a cluster a job takes seconds: each run has the first case of a module's first tests, the full one the rest.
+
+    So that a few tests of each operator meet the cluster each time, and all of them in the full run.
+    """
+    seen: dict[Path, set[str]] = {}
+    for item in items:
+        runner = getattr(item, "callspec", None) and item.callspec.params.get("runner")
+        if runner in (None, RUNNERS[0]):
+            continue
+        names, name = seen.setdefault(item.path, set()), item.nodeid.partition("[")[0]
+        if name in names or len(names) >= getattr(item.module, "SAMPLE", SAMPLE):
+            item.add_marker(pytest.mark.full)
+        else:
+            names.add(name)
 
 
 @pytest.fixture(scope="session")
@@ -194,8 +218,10 @@ def fails(jet: Jet) -> Callable[..., pytest.ExceptionInfo[jetbridge.JobFailedErr
         stage = pipeline.read_from(source)
         stage.write_to(Pipeline.to_list(results.name))
         build(stage).write_to(sink or Pipeline.to_list(jet.list().name))
+        # On a cluster a branch that is done is written, unless its rows wait for a checkpoint.
+        guarantee = ProcessingGuarantee.NONE if jet.runner == "direct" else ProcessingGuarantee.EXACTLY_ONCE
         with pytest.raises(jetbridge.JobFailedError) as caught:
-            jet.run(pipeline)
+            jet.run(pipeline, JobConfig(processing_guarantee=guarantee))
         assert results.get_all() == [], "nothing of the failed job's uncommitted work is there"
         return caught
 
@@ -245,6 +271,48 @@ def until(condition: Callable[[], bool]) -> None:
 def until_fixture() -> Callable[[Callable[[], bool]], None]:
     """Waits for a condition, with a deadline."""
     return until
+
+
+class Flow:
+    """Runs a stage built on a stream, and gives what reaches its list sink."""
+
+    def __init__(self, jet: Jet) -> None:
+        self.jet = jet
+        self.stream = jet.client.get_stream(jet.name("stream"))
+        self.results = jet.list()
+        self.job: Any = None
+
+    def start(
+        self,
+        build: Callable[[Any], Any] = lambda stage: stage,
+        *,
+        guarantee: ProcessingGuarantee = ProcessingGuarantee.NONE,
+        position: str = "earliest",
+        snapshot: str | None = None,
+    ) -> Flow:
+        pipeline = Pipeline.create()
+        stage = build(pipeline.read_from(jetbridge.StreamSource(self.stream.name, initial_position=position)))
+        stage.write_to(Pipeline.to_list(self.results.name)).set_name("results")
+        config = JobConfig(processing_guarantee=guarantee, snapshot_interval_millis=500, initial_snapshot_name=snapshot)
+        self.job = self.jet.submit(pipeline, config)
+        return self
+
+    def publish(self, items: Iterable[Any]) -> Flow:
+        self.stream.publish_all(items)
+        return self
+
+    def get(self, count: int) -> list[Any]:
+        """The results when there are so many; more would be an error."""
+        until(lambda: self.job.is_terminal() or self.results.size() >= count)
+        assert self.job.status is JobStatus.RUNNING
+        found: list[Any] = self.results.get_all()
+        return found
+
+
+@pytest.fixture
+def flow(jet: Jet) -> Flow:
+    """A stream, a list and the job between them."""
+    return Flow(jet)
 
 
 @pytest.fixture

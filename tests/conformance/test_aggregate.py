@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import math
 import operator
+import statistics
 from collections import defaultdict
 
 import pytest
 
-from jetbridge import Pipeline, aggregations
+from jetbridge import JobFailedError, Pipeline, aggregations
 
 
 def add(total, item):
@@ -184,6 +185,70 @@ def test_operations(jet, operation, expected):
 )
 def test_operations_on_nothing(jet, operation, expected):
     assert jet.collect([], lambda s: s.aggregate(operation)) == [expected]
+
+
+def digit(n):
+    return n % 10
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_every_operation_of_the_module(jet):
+    numbers = list(range(12_000))
+    expected = {
+        "variance": statistics.pvariance(map(float, numbers)),
+        "stddev": statistics.stdev(map(float, numbers)),
+        "trend": 2.0,
+        "top": [9, 19, 29],
+        "bottom": [0, 10],
+        "any": 0,
+        "sorted": sorted(numbers[:500], key=digit, reverse=True),
+        "text": "<0,100,200>",
+        "digits": set(range(10)),
+        "last": {n: 11_990 + n for n in range(10)},
+        "groups": {n: (1_200, 1_200 * (5_995 + n)) for n in range(10)},
+        "even": 6_000,
+        "pairs": 24_000,
+        "longest": 5,
+        "floats": math.fsum(n * 0.1 for n in numbers),
+        "different": 200,
+        "median": [pytest.approx(6_000, abs=400)],
+        "frequent": [(0, 1_200)],
+    }
+    agg = aggregations
+    operation = agg.all_of(
+        variance=agg.variance(),
+        stddev=agg.stddev(sample=True),
+        trend=agg.linear_trend(float, lambda n: 2 * n + 1),
+        top=agg.top_n(3, digit),
+        bottom=agg.bottom_n(2, digit),
+        any=agg.pick_any(),
+        sorted=agg.filtering(lambda n: n < 500, agg.sorting(digit, reverse=True)),
+        text=agg.filtering(lambda n: n in (0, 100, 200), agg.mapping(str, agg.concatenating(",", "<", ">"))),
+        digits=agg.mapping(digit, agg.to_set()),
+        last=agg.to_dict(digit, int, max),
+        groups=agg.grouping_by(digit, agg.all_of(agg.counting(), agg.summing())),
+        even=agg.filtering(lambda n: n % 2 == 0, agg.counting()),
+        pairs=agg.flat_mapping(lambda n: [n, n], agg.counting()),
+        longest=agg.reducing(0, lambda n: len(str(n)), max),
+        floats=agg.summing(lambda n: n * 0.1),
+        different=agg.approximate_distinct_count(lambda n: n // 60),
+        median=agg.approximate_quantiles([0.5]),
+        frequent=agg.heavy_hitters(1, lambda n: n % 10),
+    )
+    assert jet.collect(numbers, lambda s: s.aggregate(operation)) == [expected]
+    assert jet.collect(numbers, lambda s: s.group_by(lambda n: "k").aggregate(operation)) == [("k", expected)]
+
+
+def test_an_operation_with_functions_of_this_module(jet):
+    operation = aggregations.all_of(aggregations.summing(digit), aggregations.grouping_by(digit))
+    assert jet.collect([1, 12, 2], lambda s: s.aggregate(operation)) == [(5, {1: [1], 2: [12, 2]})]
+
+
+def test_two_values_of_one_key_fail_the_job_of_a_dict(jet):
+    operation = aggregations.to_dict(digit, str)
+    with pytest.raises(JobFailedError, match="two values for the key 3, '13' and '23': give it a merge_fn") as caught:
+        jet.collect([1, 13, 23], lambda s: s.aggregate(operation).set_name("by digit"))
+    assert caught.value.stage == "by digit"
 
 
 @pytest.mark.parametrize("parallelism", [1, 2])

@@ -106,6 +106,7 @@ class TestDataFolders:
     @pytest.mark.skipif(
         sys.platform != "linux" or not shutil.which("unshare"), reason="a small disk needs Linux's mount namespaces"
     )
+    @pytest.mark.notyet("flink", reason="the cluster's own files need more than a small disk has")
     def test_a_full_disk(self, script, runner, tmp_path):
         """On a disk of 4 MB a job writes 40 MB: it fails, and what was there before can be read."""
         (tmp_path / "disk").mkdir()

@@ -237,6 +237,10 @@ class TestOutput:
         assert [record.getMessage() for record in records] == ["look at 1", "look at 2"]
         assert {record.levelno for record in records} == {logging.WARNING}
 
+    def test_what_engines_log_at_info_is_not_shown(self, jet, log):
+        jet.collect([1, 2], lambda stage: stage.map(str))
+        assert [record for record in log.records if record.name.partition(".")[0] != "jetbridge"] == []
+
     @pytest.mark.parametrize("parallelism", [1, 2])
     def test_all_that_was_printed_is_there_when_join_returns(self, script, runner, parallelism):
         done = script(

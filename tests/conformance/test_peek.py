@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from jetbridge import JobConfig, Pipeline
+from jetbridge import JobConfig, JobFailedError, Pipeline, PipelineError
 
 
 def peeked(log):
@@ -40,3 +40,24 @@ def test_it_sees_items_where_it_stands(jet, log):
 def test_nothing_is_lost_with_many_items(jet, log):
     assert jet.collect(range(6_000), lambda stage: stage.peek()) == list(range(6_000))
     assert len(peeked(log)) == 6_000
+
+
+def test_only_what_it_is_told_to_in_the_words_that_it_is_given(jet, log):
+    build = lambda stage: stage.peek(lambda n: n > 2, to_string=lambda n: f"<{n:03}>")  # noqa: E731
+    assert jet.collect([1, 2, 3, 4], build) == [1, 2, 3, 4]
+    assert [message.partition(": ")[2] for message in peeked(log)] == ["<003>", "<004>"]
+
+
+def test_a_function_that_raises_names_the_stage_and_the_item(jet):
+    pipeline = Pipeline.create()
+    stage = pipeline.read_from(Pipeline.from_list("n", [0])).peek(lambda n: 1 // n).set_name("look")
+    stage.write_to(Pipeline.to_list(jet.list().name))
+    with pytest.raises(JobFailedError, match="peek 'look' failed on item 0: ZeroDivisionError"):
+        jet.run(pipeline)
+
+
+@pytest.mark.parametrize("arguments", [{"should_log": 3}, {"to_string": "%s"}], ids=repr)
+def test_what_is_no_function_is_refused(arguments):
+    [name] = arguments
+    with pytest.raises(PipelineError, match=f"peek must be given a callable as {name}; got"):
+        Pipeline.create().read_from(Pipeline.from_list("n", [1])).peek(**arguments)

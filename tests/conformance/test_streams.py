@@ -24,36 +24,6 @@ from jetbridge import (
 GUARANTEES = list(ProcessingGuarantee)
 
 
-@pytest.fixture
-def flow(jet, until):
-    """Runs a stage built on a stream, and gives what reaches its list sink."""
-
-    class Flow:
-        def __init__(self):
-            self.stream = jet.client.get_stream(jet.name("stream"))
-            self.results = jet.list()
-            self.job = None
-
-        def start(self, build=lambda stage: stage, *, guarantee=ProcessingGuarantee.NONE, position="earliest"):
-            pipeline = Pipeline.create()
-            stage = build(pipeline.read_from(StreamSource(self.stream.name, initial_position=position)))
-            stage.write_to(Pipeline.to_list(self.results.name)).set_name("results")
-            self.job = jet.submit(pipeline, JobConfig(processing_guarantee=guarantee))
-            return self
-
-        def publish(self, items):
-            self.stream.publish_all(items)
-            return self
-
-        def get(self, count):
-            """The results when there are so many; more would be an error."""
-            until(lambda: self.results.size() >= count)
-            assert self.job.status is JobStatus.RUNNING
-            return self.results.get_all()
-
-    return Flow()
-
-
 @pytest.mark.parametrize("guarantee", GUARANTEES, ids=str)
 @pytest.mark.parametrize("parallelism", [1, 2])
 def test_what_is_published_arrives_in_order_while_the_job_runs(flow, guarantee):
@@ -254,7 +224,7 @@ def test_a_file_sink_writes_a_directory_of_parts(jet, folder, until):
     pipeline = Pipeline.create()
     out = folder / "out"
     pipeline.read_from(StreamSource(events.name)).map(str).write_to(sinks.text(str(out)))
-    job = jet.submit(pipeline, JobConfig(processing_guarantee=ProcessingGuarantee.EXACTLY_ONCE))
+    job = jet.submit(pipeline, JobConfig(processing_guarantee="EXACTLY_ONCE", snapshot_interval_millis=500))
     events.publish_all(range(100))
 
     def rows():

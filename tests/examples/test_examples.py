@@ -23,7 +23,7 @@ EXAMPLES = ROOT / "examples"
 def run(tmp_path):
     """Run an example in an empty folder; gives what it printed."""
 
-    def run(name, *arguments, parallelism=1):
+    def run(name, *arguments, parallelism=1, runner="direct"):
         done = subprocess.run(
             [sys.executable, EXAMPLES / name, *arguments],
             cwd=tmp_path,
@@ -31,6 +31,7 @@ def run(tmp_path):
                 **os.environ,
                 "JETBRIDGE_HOME": str(tmp_path / "home"),
                 "JETBRIDGE_PARALLELISM": str(parallelism),
+                "JETBRIDGE_RUNNER": runner,
                 "COLUMNS": "120",
             },
             capture_output=True,
@@ -45,6 +46,10 @@ def run(tmp_path):
 
 def test_hello(run):
     assert run("hello.py") == "[6, 8, 10]\n"
+
+
+def test_hazelcast_totals(run):
+    assert run("hazelcast_totals.py") == "[('cup', 1), ('tea', 5)]\n"
 
 
 def test_wordcount(run):
@@ -68,10 +73,33 @@ def test_fan_out(run):
     assert "flowchart" in printed
 
 
+def test_joins(run):
+    clicked, counts = run("joins.py").splitlines()
+    assert ast.literal_eval(clicked.removeprefix("clicked:").strip()) == [("ann", "shoes", 80), ("ann", "tea", 4)]
+    assert ast.literal_eval(counts.removeprefix("ads and clicks:").strip()) == {"ann": (2, 2), "bob": (1, 1)}
+
+
 def test_custom_connector(run, tmp_path):
     assert run("custom_connector.py") == "200 squares end in 1; the last is 998001\n"
     expected = [n * n for n in range(1_000) if n * n % 10 == 1]
     assert [int(line) for line in (tmp_path / "squares.txt").read_text().split()] == expected
+
+
+def test_stateful(run):
+    assert run("stateful.py").splitlines() == [
+        "anna until minute 50: / /tea /cart",
+        "ben until minute 63: / /tea",
+        "anna until minute 86: / /coffee",
+        "ben until minute 120: /",
+    ]
+
+
+def test_custom_kernel(run):
+    assert run("custom_kernel.py").splitlines() == [
+        "checked: [1, 2, 3]",
+        "cellar: [9.4, 9.5]",
+        "kitchen: [21.0, 21.2, 21.5]",
+    ]
 
 
 def test_beam_transform(run):
@@ -118,9 +146,9 @@ def by_pandas(flights, columns):
     return {key: pytest.approx(row) for key, row in figures.to_dict("index").items()}
 
 
-@pytest.mark.parametrize("parallelism", [1, 2])
-def test_flights(run, tmp_path, flights, parallelism):
-    printed = run("flights.py", str(tmp_path / "out"), parallelism=parallelism)
+@pytest.mark.parametrize(("runner", "parallelism"), [("direct", 1), ("direct", 2), ("flink", 2)])
+def test_flights(run, tmp_path, flights, runner, parallelism):
+    printed = run("flights.py", str(tmp_path / "out"), parallelism=parallelism, runner=runner)
 
     with jetbridge.connect(home=tmp_path / "home") as client:
         carriers = dict(client.get_map("delays-by-carrier").entry_set())
@@ -167,3 +195,27 @@ def test_live_flights_is_killed_and_goes_on(run, tmp_path):
     means = flights.groupby("carrier")["dep_delay"].mean()
     found = {line.split()[0]: float(line.split()[1]) for line in printed.splitlines() if line.endswith("min")}
     assert found == {carrier: pytest.approx(mean, abs=0.051) for carrier, mean in means.items()}
+
+
+def test_flink_recovery(run, tmp_path):
+    """A TaskManager was killed, and every balance is there once, by a plain loop of the test's own."""
+    printed = run("flink_recovery.py", "20000")
+    killed = re.search(r"After ([\d,]+) receipts: kill -9 (\d+), Flink's TaskManager", printed)
+    assert 0 < int(killed[1].replace(",", "")) <= 10_000
+    assert "taskmanager was killed" in (tmp_path / "home" / "logs" / "flink" / "keeper.log").read_text()
+    payments, balances = Counter(), Counter()
+    for n in range(20_000):
+        payments[n * n % 7] += 1
+        balances[n * n % 7] += n * 7919 % 10_000
+    rows = re.findall(r"account (\d) *│ *([\d,]+) *│ *([\d,]+) *│ *([\d,]+) *│ *([\d,]+)", printed)
+    found = {int(account): [int(number.replace(",", "")) for number in numbers] for account, *numbers in rows}
+    assert found == {account: [payments[account], balances[account]] * 2 for account in payments}
+
+
+def test_services(run):
+    lines = run("services.py").splitlines()
+    assert [line for line in lines if "in stock" in line] == [
+        "apple 2 60 in stock red",
+        "fig 1 55 in stock purple",
+        "apple 5 150 in stock red",
+    ]

@@ -27,12 +27,12 @@ import recovery_pipelines  # noqa: E402 - found by the line above
 
 DEADLINE = 120.0
 TODAY = datetime.date.today().toordinal()
-SEED = int(os.environ.get("JETBRIDGE_TEST_SEED", TODAY))
-"""Another one each day; JETBRIDGE_TEST_SEED repeats one that failed."""
+SEED = int(os.environ.get("RECOVERY_SEED", TODAY))
+"""Another one each day; RECOVERY_SEED repeats one that failed (names with JETBRIDGE_ are settings)."""
 
 
 def pytest_report_header():
-    return f"recovery: JETBRIDGE_TEST_SEED={SEED}"
+    return f"recovery: RECOVERY_SEED={SEED}"
 
 
 def until(condition, what="the condition", deadline=DEADLINE):
@@ -43,17 +43,11 @@ def until(condition, what="the condition", deadline=DEADLINE):
     return value
 
 
-@pytest.fixture(name="until")
-def until_():
-    """Waits for a condition, with a deadline."""
-    return until
-
-
 @pytest.fixture
 def chance(request):
     """Chance that is the same for a test and a seed, and another one tomorrow."""
     text = f"{SEED}:{request.node.name}"
-    print(f"chance: JETBRIDGE_TEST_SEED={SEED} {request.node.name}")
+    print(f"chance: RECOVERY_SEED={SEED} {request.node.name}")
     return random.Random(text)
 
 

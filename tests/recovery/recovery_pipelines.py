@@ -10,8 +10,11 @@ import itertools
 import os
 import time
 
+from recovery_states import SILENCE, Bursts, burst, burst_key, burst_over, bursts, counted, is_fifth
+
 from jetbridge import ListSource, Pipeline, StreamSource, aggregations, sinks, sources
 from jetbridge.connectors import Sink, Source
+from jetbridge.store import Database, Registry
 
 COUNT = 8_000
 SLOW = 0.00025  # seconds of work for each item, so that there are many epochs
@@ -19,11 +22,60 @@ STORED, SQUARES, LINES, WIRE = 900, 400, 2_000, (700, 0, 333)
 added = aggregations.folding(lambda acc, n: acc + n, initial=0, combiner=lambda a, b: a + b)
 
 
+TRICKLE = "RECOVERY_TRICKLE_FROM"
+"""The environment variable with the number from which on each item takes 20 ms: such a run does not end by itself."""
+
+
 def slowly(n):
+    if (held := os.environ.get(TRICKLE)) is not None and n >= int(held):
+        time.sleep(0.02)
+        return n
     end = time.perf_counter() + SLOW
     while time.perf_counter() < end:
         pass
     return n
+
+
+HOLD = "RECOVERY_HOLD"
+"""The environment variable with a folder: a worker that comes to `HELD` says so there and waits."""
+ROB = "RECOVERY_ROB"
+"""The environment variable with a data folder: a worker that comes to `HELD` gives its job another owner, and fails."""
+HELD = 1_500
+
+
+def held(n):
+    """A user's function that may take for ever, or fail after it has taken very long."""
+    if n == HELD and (folder := os.environ.get(HOLD)):
+        with open(os.path.join(folder, "held"), "w"):
+            pass
+        while True:
+            time.sleep(0.01)
+    if n == HELD and (home := os.environ.get(ROB)):
+        db = Database.open(home)
+        record = Registry(db).by_name("robbed")
+        Registry(db).update(record.id, owner={**record.owner, "token": "of another"})
+        raise ValueError("what a worker says that has lost its job")
+    return slowly(n)
+
+
+def files(to, folder):
+    """A pipeline that writes two files, with `held` in it."""
+    pipeline = Pipeline.create()
+    numbers = pipeline.read_from(Pipeline.from_list("numbers", range(2 * HELD))).map(held)
+    numbers.map(str).write_to(sinks.text(os.path.join(folder, to + "out.txt"))).set_name("file")
+    numbers.map(lambda n: {"n": n}).write_to(sinks.csv(os.path.join(folder, to + "out.csv"))).set_name("table")
+    numbers.write_to(Pipeline.to_list(to + "plain"))
+    return pipeline
+
+
+def check_files(client, to, folder):
+    """Each row is there once, and nothing besides."""
+    rows = [str(n) for n in range(2 * HELD)]
+    for name, expected in ((to + "out.txt", rows), (to + "out.csv", ["n", *rows])):
+        with open(os.path.join(folder, name)) as file:
+            assert file.read().split() == expected
+    assert client.get_list(to + "plain").get_all() == list(range(2 * HELD))
+    assert [name for name in os.listdir(folder) if name.startswith(".") and to in name] == []
 
 
 class Wire(Source):
@@ -117,9 +169,21 @@ def batch(to, folder, count=COUNT, external=True):
     keep(numbers.distinct(lambda n: n % 501), "once")
     keep(numbers.group_by(lambda n: n % 13).rolling_aggregate(added), "rolling")
     keep(numbers.rolling_aggregate(aggregations.counting()), "count")
+    keep(numbers.group_by(lambda n: n % 17).map_stateful(dict, counted), "counted")
+    keep(numbers.filter_stateful(list, is_fifth, delete_state_predicate=lambda state: len(state) == 5), "fifth")
+    timed = numbers.with_timestamps(lambda n: n).group_by(burst_key)
+    keep(timed.flat_map_stateful(list, burst, ttl=SILENCE, on_evict=burst_over), "bursts")
+    keep(timed.custom(Bursts), "own bursts")
+    keep(numbers.rebalance().map(lambda n: -n), "dealt")
     keep(squares.merge(wire).merge(lines).distinct(), "merged")
     keep(wire.group_by(lambda item: item[0]).collect().map(lambda pair: (pair[0], len(pair[1]))), "wires")
     keep(numbers.filter(lambda n: n < 0).aggregate(aggregations.counting()), "none")
+    both = numbers.group_by(lambda n: n % 19).aggregate2(added, stored.group_by(lambda n: n % 19), added)
+    keep(both, "both")
+    keep(numbers.hash_join(sums, lambda n: n % 37, lambda n, total: (n, total)).set_name("look up"), "looked up")
+    thirds, fifths = (timed_groups(numbers.filter(lambda n, of=of: n % of == 0)) for of in (3, 5))
+    keep(thirds.interval_join(fifths, before=20, after=20, how="left").set_name("near"), "near-list")
+    keep(thirds.as_of_join(fifths, tolerance=30).set_name("newest"), "newest-list")
     if not external:
         return pipeline
     numbers.map(str).write_to(sinks.text(os.path.join(folder, to + "out.txt"))).set_name("file")
@@ -127,8 +191,16 @@ def batch(to, folder, count=COUNT, external=True):
     return pipeline
 
 
-LISTS = ["plain", "flat", "total-list", "groups", "sorted", "once", "rolling", "count", "merged", "wires", "none"]
-ORDERED = {"plain", "flat", "sorted", "count"}
+def timed_groups(numbers):
+    return numbers.with_timestamps(lambda n: n).group_by(lambda n: n % 7)
+
+
+LISTS = [
+    *("plain", "flat", "total-list", "groups", "sorted", "once", "rolling", "count", "counted", "fifth"),
+    *("bursts", "own bursts", "dealt", "merged", "wires", "none"),
+    *("both", "looked up", "near-list", "newest-list"),
+]
+ORDERED = {"plain", "flat", "sorted", "count", "fifth"}
 
 
 def batch_outputs(client, to, folder, external=True):
@@ -162,10 +234,27 @@ def check_batch(found, count=COUNT):
     assert found["once"] == sorted(map(repr, range(501)))
     assert found["by key"] == {key: list(itertools.accumulate(range(key, count, 13))) for key in range(13)}
     assert found["count"] == list(range(1, count + 1))
+    assert found["counted"] == sorted(repr((n % 17, n // 17 + 1)) for n in numbers)
+    assert found["fifth"] == list(range(4, count, 5))
+    assert found["bursts"] == found["own bursts"] == sorted(map(repr, bursts(numbers, float("inf"))))
+    assert found["dealt"] == sorted(repr(-n) for n in numbers)
     assert len(found["merged"]) == SQUARES + sum(WIRE) + LINES
     assert found["wires"] == [repr((str(n), size)) for n, size in enumerate(WIRE) if size]
     assert found["none"] == ["0"]
     assert found["sums"] == {key: sum(n for n in every if n % 37 == key) for key in range(37)}
+    sums = [[sum(n for n in side if n % 19 == key) for key in range(19)] for side in (numbers, stored)]
+    assert found["both"] == sorted(repr((key, pair)) for key, pair in enumerate(zip(*sums, strict=True)))
+    assert found["looked up"] == sorted(repr((n, found["sums"][n % 37])) for n in numbers)
+    near, newest = [], []
+    for n in range(0, count, 3):
+        # Of the same key modulo 7 and divisible by 5: one of 35 numbers.
+        mine = [m for m in range(max(0, n - 35), min(count, n + 21)) if m % 5 == 0 and m % 7 == n % 7]
+        around = [m for m in mine if n - 20 <= m]
+        near += [repr((n % 7, (n, m))) for m in around or [None]]
+        before = [m for m in mine if n - 30 <= m <= n]
+        newest.append(repr((n % 7, (n, max(before, default=None)))))
+    assert found["near-list"] == sorted(near)
+    assert found["newest-list"] == sorted(newest)
     if "file" not in found:
         return
     assert found["file"] == [str(n) for n in numbers]
@@ -188,15 +277,22 @@ def stream(to, folder):
     keep(events.group_by(lambda n: n % 13).rolling_aggregate(added), "rolling")
     keep(events.rolling_aggregate(aggregations.counting()), "count")
     keep(events.distinct(lambda n: n % 501), "once")
+    keep(events.group_by(lambda n: n % 17).map_stateful(dict, counted), "counted")
+    timed = events.with_timestamps(lambda n: n)
+    keep(timed.group_by(burst_key).flat_map_stateful(list, burst, ttl=SILENCE, on_evict=burst_over), "bursts")
+    keep(timed.rebalance(burst_key).group_by(burst_key).custom(Bursts), "own bursts")
     events.map(lambda n: (n % 37, n)).write_to(Pipeline.to_map(to + "last")).set_name("last")
     events.map(str).write_to(sinks.text(os.path.join(folder, to + "parts"))).set_name("file")
     events.write_to(Ledger(os.path.join(folder, to + "ledger"))).set_name("ledger")
     return pipeline
 
 
+STREAM_LISTS = ("plain", "merged", "count", "once", "counted", "bursts", "own bursts")
+
+
 def stream_outputs(client, to, folder):
     """Everything that the stream pipeline has written so far."""
-    found = {name: client.get_list(to + name).get_all() for name in ("plain", "merged", "count", "once")}
+    found = {name: client.get_list(to + name).get_all() for name in STREAM_LISTS}
     found["rolling"] = by_key(client.get_list(to + "rolling").get_all())
     found["last"] = dict(client.get_map(to + "last").entry_set())
     found["ledger"] = ledger(os.path.join(folder, to + "ledger"))
@@ -211,6 +307,9 @@ def stream_expected(count):
         "plain": events,
         "merged": sorted([*events, *range(-STORED, 0)]),
         "count": list(range(1, count + 1)),
+        "counted": sorted((key, i + 1) for key in range(17) for i in range(sum(n % 17 == key for n in events))),
+        "bursts": sorted(bursts(events, events[-1])),
+        "own bursts": sorted(bursts(events, events[-1])),
         "once": sorted({n % 501: n for n in events[::-1]}.values()),
         "rolling": {key: list(itertools.accumulate(n for n in events if n % 13 == key)) for key in range(13)},
         "last": {n % 37: n for n in events},
@@ -221,7 +320,7 @@ def stream_expected(count):
 
 def comparable(found):
     """The outputs of a stream without the order in which shards take turns."""
-    return {**found, "merged": sorted(found["merged"]), "once": sorted(found["once"])}
+    return {**found, **{name: sorted(found[name]) for name in ("merged", "once", "counted", "bursts", "own bursts")}}
 
 
 def by_key(pairs):

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from dataclasses import dataclass
 
 import psutil
@@ -20,20 +19,6 @@ from jetbridge.errors import JobFailedError
 
 DEADLINE = 60.0
 COMMAND = [sys.executable, "-m", "jetbridge"]
-
-
-@pytest.fixture
-def until():
-    """Wait for a condition, and give what it returned."""
-
-    def until(condition, what="the condition"):
-        deadline = time.monotonic() + DEADLINE
-        while not (value := condition()):
-            assert time.monotonic() < deadline, f"{what} never came true"
-            time.sleep(0.02)
-        return value
-
-    return until
 
 
 @dataclass

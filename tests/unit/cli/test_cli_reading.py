@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 
 import pytest
 
 import jetbridge
 from jetbridge import JobConfig, Pipeline
+from jetbridge.jobs.joblog import JobLogHandler
 
 
 def test_list_shows_active_jobs_unless_all_are_asked_for(cli, ended):
@@ -43,7 +45,8 @@ def test_json_has_stable_keys(cli, ended):
     assert {**shown, "metrics": None} == {**jobs[1], "metrics": None}
     metrics = cli("metrics", jobs[0]["id"], "--json", "--home", ended).json
     assert (metrics["status"], metrics["received_count"], metrics["emitted_count"]) == ("COMPLETED", 1000, 1000)
-    assert metrics["stages"]["step"] == {"kind": "map", "received_count": 1000, "emitted_count": 1000, "errors": 0}
+    counts = {"received_count": 1000, "emitted_count": 1000, "errors": 0, "late_count": 0}
+    assert metrics["stages"]["step"] == {"kind": "map", **counts}
 
 
 def test_a_data_folder_that_is_not_there_has_no_jobs_and_is_not_made(cli, home):
@@ -76,6 +79,20 @@ def test_logs_are_what_the_job_printed(cli, ended):
     lines = cli("logs", "speaker", "--json", "--home", ended).out.splitlines()
     assert [json.loads(line) for line in lines] == [{"line": f"item {n}"} for n in (1, 2, 3)]
     assert "has not printed" in cli("logs", "parser", "--home", ended).err
+
+
+def test_logs_that_workers_wrote_themselves_are_text(cli, home):
+    with jetbridge.connect(home=home, parallelism=1) as client:
+        pipeline = Pipeline.create()
+        pipeline.read_from(Pipeline.from_list("items", [1])).map(print).write_to(Pipeline.to_list("results"))
+        job = client.get_jet().submit(pipeline, JobConfig(name="speaker"))
+        job.join()
+    with (home / "logs" / f"{job.id}.log").open("ab") as file:
+        JobLogHandler(file.fileno()).emit(logging.LogRecord("shop", logging.INFO, "shop.py", 1, "milk", (), None))
+    first, second = cli("logs", "speaker", "--home", home).out.splitlines()
+    assert first == "1"
+    assert second.endswith(" INFO shop: milk")
+    assert second.isprintable()
 
 
 def test_names_cannot_steer_the_terminal(cli, home):

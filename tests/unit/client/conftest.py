@@ -2,31 +2,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import textwrap
 import time
 
-import psutil
 import pytest
 
 import jetbridge
-from jetbridge import Pipeline
+from jetbridge import Pipeline, StreamSource
 
 DEADLINE = 60.0
-
-
-def until(condition, what="the condition"):
-    deadline = time.monotonic() + DEADLINE
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} never came true"
-        time.sleep(0.01)
-    return value
-
-
-@pytest.fixture(name="until")
-def until_():
-    """Wait for a condition, and give what it returned."""
-    return until
 
 
 @pytest.fixture
@@ -60,8 +44,12 @@ def pipeline():
 class Gate:
     """A function of a job waits in it until the test opens it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, until):
         self._folder = str(folder)
+        self._until = until
+
+    def __reduce__(self):  # it travels with the job, and there it only waits
+        return Gate, (self._folder, None)
 
     def __call__(self, item):
         with open(f"{self._folder}/pids", "a") as file:
@@ -88,19 +76,19 @@ class Gate:
 
     def reached(self, count=1):
         """Wait until so many workers have come; the last one's process id."""
-        return until(lambda: len(self.pids) >= count and self.pids[count - 1], "a worker at the gate")
+        return self._until(lambda: len(self.pids) >= count and self.pids[count - 1], "a worker at the gate")
 
 
 @pytest.fixture
-def gate(tmp_path):
+def gate(tmp_path, until):
     folder = tmp_path / "gate"
     folder.mkdir()
-    gate = Gate(folder)
+    gate = Gate(folder, until)
     yield gate
     gate.open()
 
 
-GATED = """
+PREAMBLE = """
 import os, sys, time, threading
 import jetbridge
 from jetbridge import JobConfig, Pipeline
@@ -122,50 +110,51 @@ def gated(to="results"):
 def reached():
     while not os.path.exists(FOLDER + "/pids"):
         time.sleep(0.005)
+
+def summing():
+    pipeline = Pipeline.create()
+    numbers = pipeline.read_from(jetbridge.StreamSource("numbers"))
+    running = numbers.rolling_aggregate(accumulator=lambda total, n: total + n, initial=0)
+    running.write_to(Pipeline.to_list("sums"))
+    return pipeline
 """
 
 
 @pytest.fixture
-def begin(tmp_path, home):
-    """Begin a script in a process of its own, with ``gated()`` for a pipeline whose job waits for the gate."""
-    begun = []
+def begin(tmp_path, home, start):
+    """Begin a script in a process of its own, with what is above ready."""
 
     def begin(source, **options):
-        path = tmp_path / f"script{len(begun)}.py"
-        path.write_text(GATED.format(folder=str(tmp_path / "gate")) + textwrap.dedent(source))
-        environment = {**os.environ, "JETBRIDGE_HOME": str(home), "JETBRIDGE_PARALLELISM": "1"}
-        process = subprocess.Popen(
-            [sys.executable, str(path)],
-            cwd=tmp_path,
-            env=environment,
-            stdin=subprocess.DEVNULL,
+        return start(
+            PREAMBLE.format(folder=str(tmp_path / "gate")) + textwrap.dedent(source),
+            env={"JETBRIDGE_HOME": str(home), "JETBRIDGE_PARALLELISM": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
             **options,
         )
-        begun.append(process)
-        return process
 
-    yield begin
-    for process in begun:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    return begin
 
 
 @pytest.fixture
-def gone():
-    """Wait until a process does not run any more."""
+def summing():
+    """A pipeline that adds up a stream's numbers, as that of scripts."""
 
-    def gone(pid):
-        def ended():
-            try:
-                return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-            except psutil.NoSuchProcess:
-                return True
+    def summing(to="sums", add=lambda total, n: total + n):
+        pipeline = Pipeline.create()
+        running = pipeline.read_from(StreamSource("numbers")).rolling_aggregate(accumulator=add, initial=0)
+        running.write_to(Pipeline.to_list(to))
+        return pipeline
 
-        until(ended, f"the end of process {pid}")
+    return summing
 
-    return gone
+
+@pytest.fixture
+def sums(until):
+    """Wait for so many sums, and give them."""
+
+    def sums(client, count):
+        until(lambda: client.get_list("sums").size() >= count, f"{count} sums")
+        return client.get_list("sums").get_all()
+
+    return sums

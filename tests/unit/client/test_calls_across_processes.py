@@ -10,19 +10,13 @@ import psutil
 import pytest
 
 import jetbridge
-from jetbridge import JobConfig, JobError, JobStateError, JobStatus, Pipeline, StreamSource, commands
+from jetbridge import JobConfig, JobError, JobStateError, JobStatus, Pipeline, StreamSource
+from jetbridge.jobs import commands
 
 DEADLINE = 60.0
 OWNER = """
-    def watching():
-        pipeline = Pipeline.create()
-        numbers = pipeline.read_from(jetbridge.StreamSource("numbers"))
-        running = numbers.rolling_aggregate(accumulator=lambda total, n: total + n, initial=0)
-        running.write_to(Pipeline.to_list("sums"))
-        return pipeline
-
     client = jetbridge.connect()
-    job = client.get_jet().submit(watching(), JobConfig(name="sum", processing_guarantee="{guarantee}"))
+    job = client.get_jet().submit(summing(), JobConfig(name="sum", processing_guarantee="{guarantee}"))
     print(os.getpid(), flush=True)
     job.join()
     """
@@ -61,18 +55,9 @@ def asking(client, until):
     return asking
 
 
-@pytest.fixture
-def sums(client, until):
-    def sums(count):
-        until(lambda: client.get_list("sums").size() >= count, f"{count} sums")
-        return client.get_list("sums").get_all()
-
-    return sums
-
-
 def test_the_owner_carries_them_out(client, job, sums):
     client.get_stream("numbers").publish(1)
-    sums(1)
+    sums(client, 1)
     owner = client._session.read(job.id).owner["pid"]
     assert owner != os.getpid()
     job.export_snapshot("one")
@@ -81,7 +66,7 @@ def test_the_owner_carries_them_out(client, job, sums):
     assert job.status is JobStatus.RUNNING
     assert client._session.read(job.id).owner["pid"] == owner
     client.get_stream("numbers").publish(2)
-    assert sums(2) == [1, 3]
+    assert sums(client, 2) == [1, 3]
     job.suspend()
     assert job.status is JobStatus.SUSPENDED
     assert job.suspension_cause == "a user asked for it"
@@ -89,7 +74,7 @@ def test_the_owner_carries_them_out(client, job, sums):
     client.get_stream("numbers").publish(3)
     job.resume()
     assert client._session.read(job.id).owner["pid"] == os.getpid(), "who resumes it has it"
-    assert sums(3) == [1, 3, 6]
+    assert sums(client, 3) == [1, 3, 6]
     job.cancel_and_export_snapshot("three")
     assert job.is_user_cancelled
     assert client._session.db.reader().execute("SELECT count(*) FROM commands").fetchone() == (0,)
@@ -97,7 +82,7 @@ def test_the_owner_carries_them_out(client, job, sums):
 
 def test_cancel_and_export_at_the_owner(client, job, sums):
     client.get_stream("numbers").publish(1)
-    sums(1)
+    sums(client, 1)
     job.cancel_and_export_snapshot("end")
     assert job.status is JobStatus.FAILED
     assert job.is_user_cancelled
@@ -108,7 +93,7 @@ def test_its_errors_are_the_callers(client, owner, sums):
     owner("NONE")
     job = client.get_jet().get_job_by_name("sum")
     client.get_stream("numbers").publish(1)
-    sums(1)
+    sums(client, 1)
     snapshots = client._session.db.home / "snapshots"
     snapshots.rmdir() if snapshots.exists() else None
     snapshots.touch()
@@ -141,7 +126,7 @@ def test_an_owner_that_dies_meanwhile(client, owner, sums, asking, call):
     process = owner()
     job = client.get_jet().get_job_by_name("sum")
     client.get_stream("numbers").publish(1)
-    sums(1)
+    sums(client, 1)
     asking(process, lambda: getattr(job, call)(*["one"][: call != "suspend"]))
     if call == "suspend":
         assert client._session.read(job.id).suspended_by == "user", "what was asked for has happened"
@@ -152,7 +137,7 @@ def test_an_owner_that_dies_meanwhile(client, owner, sums, asking, call):
         return
     job.resume()
     client.get_stream("numbers").publish(2)
-    assert sums(2) == [1, 3]
+    assert sums(client, 2) == [1, 3]
     job.cancel()
 
 
@@ -160,12 +145,12 @@ def test_restart_of_a_job_whose_owner_dies_meanwhile(client, owner, sums, asking
     process = owner()
     job = client.get_jet().get_job_by_name("sum")
     client.get_stream("numbers").publish(1)
-    sums(1)
+    sums(client, 1)
     asking(process, job.restart)
     assert job.status is JobStatus.RUNNING
     assert client._session.read(job.id).owner["pid"] == os.getpid()
     client.get_stream("numbers").publish(2)
-    assert sums(2) == [1, 3]
+    assert sums(client, 2) == [1, 3]
     job.cancel()
 
 

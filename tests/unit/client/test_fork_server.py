@@ -12,11 +12,11 @@ import psutil
 import pytest
 
 import jetbridge
-from jetbridge import JobFailedError
+from jetbridge import ConfigError, DataFolderError, JobFailedError
 from jetbridge.client import Client
-from jetbridge.session import Session
+from jetbridge.jobs.session import Session
 from jetbridge.settings import load_settings
-from jetbridge_direct import DirectRunner
+from jetbridge_direct import DirectRunner, sharing
 from jetbridge_direct.channel import Channel
 from jetbridge_direct.server import ForkServer
 from jetbridge_direct.sharing import shared
@@ -74,6 +74,61 @@ def test_clients_of_a_process_share_it(home, tmp_path):
             child for child in psutil.Process().children() if any("forkserver" in part for part in child.cmdline())
         ]
         assert len([child for child in servers if "jetbridge_direct.worker" in child.cmdline()[2]]) == 1
+
+
+class TestAClientThatDoesNotCome:
+    """A fork server that was started for it ends with the failed call, and not some time later."""
+
+    @pytest.fixture(autouse=True)
+    def _nobody_uses_one(self, monkeypatch):
+        # Clients of other tests, which some keep for a whole session, have one of their own.
+        monkeypatch.setattr(sharing, "_servers", {})
+        self.others = set()
+        self.others = set(self.servers())
+        yield
+        shared().close()
+
+    def servers(self):
+        children = psutil.Process().children()
+        found = [child for child in children if any("forkserver" in part for part in child.cmdline())]
+        return [child for child in found if child not in self.others]
+
+    @pytest.mark.parametrize("wrong", [{"shards": 0}, {"runner": "no such"}, {"colour": "red"}])
+    def test_for_its_settings(self, home, wrong):
+        with pytest.raises(ConfigError):
+            jetbridge.connect(home=home, **wrong)
+        assert self.servers() == []
+
+    def test_for_its_data_folder(self, home):
+        home.touch()
+        with pytest.raises(DataFolderError):
+            jetbridge.connect(home=home)
+        assert self.servers() == []
+
+    def test_since_it_has_another_runner(self, home, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "jetbridge.toml").write_text('runner = "elsewhere"')
+        with pytest.raises(ConfigError, match="elsewhere"):
+            jetbridge.connect(home=home)
+        assert self.servers() == []
+
+    def test_since_it_cannot_be_got_ready(self, home, monkeypatch):
+        def fail(self):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(DirectRunner, "warm", fail)
+            with pytest.raises(KeyboardInterrupt):
+                jetbridge.connect(home=home)
+        assert shared()._users == 0
+        assert self.servers() == []
+
+    def test_another_client_keeps_it(self, client, home):
+        servers = self.servers()
+        assert len(servers) == 1
+        with pytest.raises(ConfigError):
+            jetbridge.connect(home=home, shards=0)
+        assert self.servers() == servers
 
 
 def test_it_has_one_thread_of_python_and_leads_its_own_session(jet, pipeline, gate):

@@ -98,18 +98,28 @@ class TestAlias:
         )
         python("\n".join(textwrap.dedent(part) for part in source))
 
+    def test_a_cluster_without_its_library(self, tmp_path):
+        source = f"""
+            from importlib.machinery import PathFinder
+            find = PathFinder.find_spec
+            PathFinder.find_spec = lambda name, *rest: None if name.startswith("hazelcast") else find(name, *rest)
+            import jetbridge
+            try:
+                jetbridge.connect(home={str(tmp_path / "home")!r}, hazelcast={{}})
+            except jetbridge.ConfigError as error:
+                assert "pip install 'jetbridge[hazelcast]'" in str(error)
+            else:
+                raise AssertionError
+            """
+        python(source)
+
     def test_with_hazelcast(self, real):
         python(
             GUIDE
             + textwrap.dedent("""
             import hazelcast, hazelcast.client
             assert hazelcast.__version__ == "5"
-            try:
-                hazelcast.HazelcastClient().get_jet(runner="direct")
-            except jetbridge.NotYetSupportedError as error:
-                assert "jetbridge.connect().get_jet()" in str(error)
-            else:
-                raise AssertionError
+            assert hazelcast.HazelcastClient.get_jet.__module__ == "jetbridge.hazelcast"
             """),
             real,
         )

@@ -14,36 +14,17 @@ from jetbridge import JobConfig, JobStatus, Pipeline, SnapshotError, StreamSourc
 DEADLINE = 60.0
 CONFIG = {"name": "sum", "processing_guarantee": "EXACTLY_ONCE"}
 SCRIPT = """
-    def watching():
-        pipeline = Pipeline.create()
-        numbers = pipeline.read_from(jetbridge.StreamSource("numbers"))
-        running = numbers.rolling_aggregate(accumulator=lambda total, n: total + n, initial=0)
-        running.write_to(Pipeline.to_list("sums"))
-        return pipeline
-
     client = jetbridge.connect()
-    job = client.get_jet().new_job_if_absent(watching(), JobConfig(name="sum", processing_guarantee="EXACTLY_ONCE"))
+    job = client.get_jet().new_job_if_absent(summing(), JobConfig(name="sum", processing_guarantee="EXACTLY_ONCE"))
     print(job.id, flush=True)
     """
 
 
-def summing(to="sums", add=lambda total, n: total + n):
-    pipeline = Pipeline.create()
-    running = pipeline.read_from(StreamSource("numbers")).rolling_aggregate(accumulator=add, initial=0)
-    running.write_to(Pipeline.to_list(to))
-    return pipeline
-
-
-def sums(client, until, count):
-    until(lambda: client.get_list("sums").size() >= count, f"{count} sums")
-    return client.get_list("sums").get_all()
-
-
-def test_a_normal_end_suspends_a_stream_with_one_line(home, until, capsys):
+def test_a_normal_end_suspends_a_stream_with_one_line(home, capsys, summing, sums):
     with jetbridge.connect(home=home, parallelism=1) as client:
         client.get_stream("numbers").publish_all([1, 2])
         job = client.get_jet().new_job_if_absent(summing(), JobConfig(**CONFIG))
-        sums(client, until, 2)
+        sums(client, 2)
     assert job.status is JobStatus.SUSPENDED
     assert capsys.readouterr().err == (
         f"jetbridge: job 'sum' ({job.id}) never ends and is SUSPENDED; new_job_if_absent or resume goes on\n"
@@ -52,11 +33,11 @@ def test_a_normal_end_suspends_a_stream_with_one_line(home, until, capsys):
         client.get_stream("numbers").publish(3)
         again = client.get_jet().new_job_if_absent(summing(), JobConfig(**CONFIG))
         assert again.id == job.id
-        assert sums(client, until, 3) == [1, 3, 6]
+        assert sums(client, 3) == [1, 3, 6]
         assert again.status is JobStatus.RUNNING
 
 
-def test_a_bounded_job_is_waited_for_beside_a_stream(home, pipeline, gate, until):
+def test_a_bounded_job_is_waited_for_beside_a_stream(home, pipeline, gate, summing):
     with jetbridge.connect(home=home, parallelism=1) as client:
         stream = client.get_jet().submit(summing())
         batch = client.get_jet().submit(pipeline(gate))
@@ -66,7 +47,7 @@ def test_a_bounded_job_is_waited_for_beside_a_stream(home, pipeline, gate, until
     assert batch.status is JobStatus.COMPLETED
 
 
-def test_a_script_is_simply_run_again(home, begin, until):
+def test_a_script_is_simply_run_again(home, begin, sums):
     """After a normal end, after Ctrl-C, and after a SIGKILL."""
     ends = {
         "end": ("", lambda script: None),
@@ -84,7 +65,7 @@ def test_a_script_is_simply_run_again(home, begin, until):
             expected.append(sum(range(number + 1)))
             script = begin(SCRIPT + wait + tail)
             ids.add(script.stdout.readline())
-            assert sums(client, until, number) == expected
+            assert sums(client, number) == expected
             job = client.get_jet().get_job_by_name("sum")
             end(script)
             script.communicate(timeout=DEADLINE)
@@ -94,11 +75,11 @@ def test_a_script_is_simply_run_again(home, begin, until):
 
 
 @pytest.mark.parametrize("suspended_by", ["user", "client"])
-def test_what_somebody_suspended_stays_so(home, until, suspended_by):
+def test_what_somebody_suspended_stays_so(home, suspended_by, summing, sums):
     with contextlib.suppress(KeyError), jetbridge.connect(home=home, parallelism=1) as client:
         client.get_stream("numbers").publish_all([1, 2])
         job = client.get_jet().submit(summing(), JobConfig(**CONFIG))
-        sums(client, until, 2)
+        sums(client, 2)
         if suspended_by == "user":
             job.suspend()
         raise KeyError
@@ -108,11 +89,11 @@ def test_what_somebody_suspended_stays_so(home, until, suspended_by):
         assert (again.status is JobStatus.SUSPENDED) == (suspended_by == "user")
 
 
-def test_it_goes_on_with_the_pipeline_and_the_config_given_now(home, until):
+def test_it_goes_on_with_the_pipeline_and_the_config_given_now(home, summing, sums):
     with jetbridge.connect(home=home, parallelism=1) as client:
         client.get_stream("numbers").publish_all([1, 2])
         client.get_jet().submit(summing(), JobConfig(**CONFIG))
-        sums(client, until, 2)
+        sums(client, 2)
     with jetbridge.connect(home=home, parallelism=1) as client:
         jet = client.get_jet()
         with pytest.raises(SnapshotError, match="the snapshot does not fit the pipeline"):
@@ -122,17 +103,17 @@ def test_it_goes_on_with_the_pipeline_and_the_config_given_now(home, until):
         job = jet.new_job_if_absent(summing(add=lambda total, n: total + 10 * n), config)
         assert job.config == config
         client.get_stream("numbers").publish(3)
-        assert sums(client, until, 3) == [1, 3, 33]
+        assert sums(client, 3) == [1, 3, 33]
         job.restart()
         client.get_stream("numbers").publish(1)
-        assert sums(client, until, 4) == [1, 3, 33, 43], "it was stored with the job"
+        assert sums(client, 4) == [1, 3, 33, 43], "it was stored with the job"
 
 
-def test_two_processes_resume_one_job(home, begin, until):
+def test_two_processes_resume_one_job(home, begin, summing, sums):
     with jetbridge.connect(home=home, parallelism=1) as client:
         client.get_stream("numbers").publish(1)
         job = client.get_jet().submit(summing(), JobConfig(**CONFIG))
-        sums(client, until, 1)
+        sums(client, 1)
     wait = """
     while client.get_list("sums").size() < 2:
         time.sleep(0.005)
@@ -143,7 +124,7 @@ def test_two_processes_resume_one_job(home, begin, until):
     assert {script.stdout.readline().strip() for script in scripts} == {job.id}
     with jetbridge.connect(home=home, parallelism=1) as client:
         client.get_stream("numbers").publish(2)
-        assert sums(client, until, 2) == [1, 3]
+        assert sums(client, 2) == [1, 3]
         client.get_list("go").add(1)
         for script in scripts:
             _, err = script.communicate(timeout=DEADLINE)
@@ -151,7 +132,7 @@ def test_two_processes_resume_one_job(home, begin, until):
         assert client.get_jet().get_job(job.id).status is JobStatus.SUSPENDED
 
 
-def test_ctrl_c_suspends_a_resumed_job_too(home, begin, until):
+def test_ctrl_c_suspends_a_resumed_job_too(home, begin, summing):
     with jetbridge.connect(home=home, parallelism=1) as client:
         job = client.get_jet().submit(summing(), JobConfig(**CONFIG))
         job.suspend()
@@ -169,7 +150,7 @@ def test_ctrl_c_suspends_a_resumed_job_too(home, begin, until):
         assert (str(job.status), job.suspension_cause) == ("SUSPENDED", "its client ended with KeyboardInterrupt")
 
 
-def test_shards_are_those_of_the_first_client(home, until):
+def test_shards_are_those_of_the_first_client(home, sums):
     def counting():
         pipeline = Pipeline.create()
         keyed = pipeline.read_from(StreamSource("numbers")).group_by(lambda n: n % 7)
@@ -179,18 +160,18 @@ def test_shards_are_those_of_the_first_client(home, until):
     with jetbridge.connect(home=home, parallelism=1, shards=8) as client:
         client.get_stream("numbers").publish_all(range(7))
         client.get_jet().submit(counting(), JobConfig(**CONFIG))
-        sums(client, until, 7)
+        sums(client, 7)
     with jetbridge.connect(home=home, parallelism=1, shards=5) as client:
         client.get_stream("numbers").publish_all(range(7))
         client.get_jet().get_job_by_name("sum").resume()
-        assert sorted(sums(client, until, 14)) == sorted((key, count) for key in range(7) for count in (1, 2))
+        assert sorted(sums(client, 14)) == sorted((key, count) for key in range(7) for count in (1, 2))
 
 
-def test_what_an_ended_job_kept_is_removed(home, until):
+def test_what_an_ended_job_kept_is_removed(home, summing, sums):
     with jetbridge.connect(home=home, parallelism=1) as client:
         client.get_stream("numbers").publish_all([1, 2])
         job = client.get_jet().submit(summing(), JobConfig(**CONFIG))
-        sums(client, until, 2)
+        sums(client, 2)
         reader = client._session.db.reader()
         tables = ("checkpoints", "segments", "pipelines", "outbox")
         held = {table: reader.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}

@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 import jetbridge
-from jetbridge import JobCancelledError, JobConfig, JobStatus, ownership
+from jetbridge import JobCancelledError, JobConfig, JobStatus
+from jetbridge.jobs import ownership
 
 DEADLINE = 60.0
 

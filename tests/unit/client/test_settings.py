@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from jetbridge import ConfigError
-from jetbridge.settings import load_settings
+from jetbridge.settings import Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    for name in ("RUNNER", "HOME", "PARALLELISM", "SHARDS", "FLINK_URL"):
-        monkeypatch.delenv(f"JETBRIDGE_{name}", raising=False)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"JETBRIDGE_{name.upper()}", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -109,3 +109,52 @@ def test_several_errors_are_told_at_once(monkeypatch):
     monkeypatch.setenv("JETBRIDGE_SHARDS", "0")
     with pytest.raises(ConfigError, match=r"parallelism.*the argument.*shards.*the environment variable"):
         load_settings(parallelism=0)
+
+
+def test_a_remote_cluster(folder, monkeypatch):
+    (folder / "ca.pem").write_text("")
+    (folder / "jetbridge.toml").write_text(
+        "flink_url = 'https://host:8081'\nflink_ca = 'ca.pem'\nflink_headers = {Authorization = 'Bearer a'}\n"
+    )
+    settings = load_settings(flink_checkpoints="file:///shared/a%20b", flink_worker_pool="localhost:50000")
+    assert settings.flink_ca == folder / "ca.pem"
+    assert settings.flink_headers["Authorization"].get_secret_value() == "Bearer a"
+    assert settings.flink_checkpoints == Path("/shared/a b")
+    assert settings.flink_worker_pool == "localhost:50000"
+    monkeypatch.setenv("JETBRIDGE_FLINK_HEADERS", '{"X-Key": "secret"}')
+    settings = load_settings(flink_checkpoints="shared", flink_worker_command="/opt/worker")
+    assert settings.flink_headers["X-Key"].get_secret_value() == "secret"
+    assert "secret" not in repr(settings)
+    assert settings.flink_checkpoints == folder / "shared"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"flink_ca": "nowhere.pem"}, "flink_ca must be the path of a file that is there; got 'nowhere.pem'"),
+        ({"flink_jars": "nowhere.jar"}, "flink_jars must be the path of a file that is there"),
+        ({"flink_checkpoints": "s3://bucket/folder"}, "flink_checkpoints must be a folder or a file: address"),
+        ({"flink_checkpoints": "file://other/folder"}, "flink_checkpoints must be a folder or a file: address"),
+        ({"flink_worker_pool": "localhost"}, "flink_worker_pool must be host:port; got 'localhost'"),
+        ({"flink_worker_pool": "http://localhost:1"}, "flink_worker_pool must be host:port"),
+        ({"flink_worker_pool": "localhost:99999"}, "flink_worker_pool must be host:port"),
+        ({"flink_worker_pool": "a:1", "flink_worker_command": "b"}, "two ways to one thing: give one"),
+    ],
+    ids=str,
+)
+def test_bad_settings_of_a_remote_cluster(given, message):
+    with pytest.raises(ConfigError, match=message):
+        load_settings(**given)
+
+
+@pytest.mark.parametrize(
+    "headers", ['{"A": ["hidden"]}', '{"A": "hidden\\nhidden"}', '{"A ": "hidden"}', "A: hidden", '"hidden"']
+)
+def test_headers_are_not_shown(headers, monkeypatch, caplog):
+    monkeypatch.setenv("JETBRIDGE_FLINK_HEADERS", headers)
+    with pytest.raises(ConfigError, match=r"flink_headers.*the environment variable JETBRIDGE_FLINK_HEADERS") as caught:
+        load_settings()
+    error = caught.value
+    while error is not None:
+        assert "hidden" not in f"{error} {error!r}"
+        error = error.__cause__

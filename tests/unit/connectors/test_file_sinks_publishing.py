@@ -124,6 +124,8 @@ def test_what_a_killed_worker_left_behind_is_removed_by_its_successor_only(tmp_p
     other.open(dataclasses.replace(context, job_id="job-2"))
     assert len(list(tmp_path.iterdir())) == 2
     next_run.open(dataclasses.replace(context, run="run-2"))
+    assert len(list(tmp_path.iterdir())) == 3, "until it has committed it may be one that has lost its job"
+    next_run.committed(next_run.position())
     names = [path.name for path in tmp_path.iterdir()]
     assert len(names) == 2
     assert any("run-2" in name for name in names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
 import sys
 
 import pytest
@@ -173,26 +174,79 @@ def test_closing_keeps_rows_that_cannot_be_published(tmp_path, monkeypatch, capl
     assert staged.read_text() == "row 0\nrow 1\n"
 
 
-def test_a_staged_file_belongs_to_one_process(tmp_path, monkeypatch, make_script):
-    script = make_script(sinks.text(tmp_path / "out.txt"), BATCH)
-    (staged,) = tmp_path.iterdir()
+def test_a_staged_file_that_another_process_has_is_left_to_it(tmp_path, monkeypatch, make_script):
+    """As by a worker that was stopped: the next one goes on with a copy, and what the first writes then is nowhere."""
     monkeypatch.setattr(files_staging, "LOCK_SECONDS", 0.05)
-    child = os.posix_spawn(
-        sys.executable,
-        ["python", "-c", _TRY_LOCK, str(staged)],
-        {**os.environ},
+    script = make_script(sinks.text(tmp_path / "out.txt"), BATCH)
+    script.write(2)
+    script.commit()
+    orphan = subprocess.Popen(
+        [sys.executable, "-c", _KEEP_OPEN, str(next(tmp_path.iterdir()))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    with orphan:
+        script.target.pause()  # in one process all files are one's own
+        assert orphan.stdout.read(1) == b"1"
+        script.crash()
+        assert len(list(tmp_path.iterdir())) == 2
+        script.write(1)
+        orphan.communicate(b"1")
+        assert orphan.returncode == 0
+    script.write(1)
+    script.commit()
+    script.target.complete()
     script.target.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+    assert (tmp_path / "out.txt").read_text() == "row 0\nrow 1\nrow 2\nrow 3\n"
 
 
-_TRY_LOCK = """
-import sys
-from jetbridge.connectors import files_staging
-from jetbridge.errors import SinkError
-files_staging.LOCK_SECONDS = 0.05
-try:
-    files_staging.StagedFile.reopen(sys.argv[1], 0, "sink")
-except SinkError as error:
-    sys.exit(7 if "another process still writes the staged file" in str(error) else 1)
+_KEEP_OPEN = """
+import fcntl, sys, time
+with open(sys.argv[1], "r+b", buffering=0) as file:
+    while True:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            time.sleep(0.01)
+    sys.stdout.write("1")
+    sys.stdout.flush()
+    sys.stdin.read(1)
+    file.seek(0)
+    file.write(b"what nobody may see")
 """
+
+
+@pytest.mark.parametrize("context", [BATCH, STREAM], ids=["batch", "stream"])
+def test_a_late_start_removes_nothing_before_it_has_committed(tmp_path, context, make_script):
+    """A worker that was stopped before it opened its sink wakes when another one is far ahead."""
+    script = make_script(sinks.text(tmp_path / "out"), context)
+    script.write(3)
+    script.commit()
+    late = sinks.text(tmp_path / "out")
+    late.open(context)
+    late.write(SinkChunk("run-1", "stage", "0", 0, 1, late.prepare(["late"])))
+    late.position()
+    late.pause()  # its commit fails, since the job has another owner
+    script.write(2)
+    script.commit()
+    script.target.complete()
+    script.target.close()
+    rows = [line for path in tmp_path.rglob("*") if path.is_file() for line in path.read_text().split("\n") if line]
+    assert rows == [f"row {number}" for number in range(5)]
+
+
+def test_what_earlier_workers_left_is_removed_by_a_commit(tmp_path, monkeypatch, make_script):
+    monkeypatch.setattr(files_parts, "PART_SECONDS", 0.0)
+    for context, path in ((BATCH, tmp_path / "a.txt"), (STREAM, tmp_path / "b")):
+        script = make_script(sinks.text(path), context)
+        script.write(1)
+        script.target.pause()  # nothing was committed
+        fresh = make_script(sinks.text(path), context)
+        fresh.write(1)
+        fresh.commit()
+        left = [each.name for each in tmp_path.rglob(".*.staged")]
+        assert len(left) == (1 if context is BATCH else 0)
+        fresh.target.close()
+    assert [each.name for each in tmp_path.rglob(".*")] == []

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from jetbridge import ListSource, Pipeline, StreamSource, aggregations
+from jetbridge import ListSource, Pipeline, ProcessingGuarantee, StreamSource, aggregations
 from jetbridge.connectors.base import ConnectorContext
 from jetbridge.errors import ItemError
 from jetbridge.store import Database, states
@@ -23,6 +23,7 @@ from jetbridge_direct.epochs import Epochs
 from jetbridge_direct.host import JobHost
 
 COUNT = 1_600
+NONE, AT_LEAST_ONCE, EXACTLY_ONCE = ProcessingGuarantee
 numbers = itertools.count()
 added = aggregations.folding(lambda acc, n: acc + n, initial=0, combiner=lambda a, b: a + b)
 ORDERED = {"plain", "sorted"}  # lists whose order is fixed; in others that of the shards depends on the epochs
@@ -57,7 +58,7 @@ class Bench:
         self.db = db
         self.registry = Registry(db)
 
-    def submit(self, pipeline, guarantee="EXACTLY_ONCE", interval=10_000, max_records=-1):
+    def submit(self, pipeline, guarantee=EXACTLY_ONCE, interval=10_000, max_records=-1):
         job = f"job-{next(numbers)}"
         self.registry.add(JobRecord(id=job, status="RUNNING", run="run", owner={"token": "t", "pid": 0}), b"")
         return Run(self, pipeline.plan(), job, guarantee, interval, max_records)
@@ -92,7 +93,7 @@ class Run:
             shards=5,
             logger="jetbridge.test",
             job=self.job,
-            journal=None if self.guarantee == "NONE" else db.reader,
+            journal=None if self.guarantee is NONE else db.reader,
             most_records=self.max_records,
         )
         self.commits = Commits(db, self.host, self.spec, checkpoint)
@@ -227,7 +228,7 @@ def test_state_larger_than_its_cache(bench, undisturbed, monkeypatch, cache):
 def test_state_larger_than_its_cache_where_most_commits_hold_none(bench, undisturbed, monkeypatch):
     """AT_LEAST_ONCE: state is written at snapshots alone, and in memory until then."""
     monkeypatch.setattr("jetbridge_direct.state.CACHE_BYTES", 0)
-    run = bench.submit(batch("least-"), guarantee="AT_LEAST_ONCE", interval=60)
+    run = bench.submit(batch("least-"), guarantee=AT_LEAST_ONCE, interval=60)
     run.start()
     while run.record.status != "COMPLETED":
         run.step()
@@ -238,7 +239,7 @@ def test_state_larger_than_its_cache_where_most_commits_hold_none(bench, undistu
 @pytest.mark.parametrize("seed", range(2))
 def test_at_least_once_repeats_and_loses_nothing(bench, undisturbed, seed):
     chance, to = random.Random(seed), f"repeat-{seed}-"
-    run = bench.submit(batch(to), guarantee="AT_LEAST_ONCE", interval=100)
+    run = bench.submit(batch(to), guarantee=AT_LEAST_ONCE, interval=100)
     run.start()
     while run.record.status != "COMPLETED":
         run.step()
@@ -254,7 +255,7 @@ def test_at_least_once_repeats_and_loses_nothing(bench, undisturbed, seed):
 
 
 def test_without_a_guarantee_nothing_is_kept(bench, undisturbed):
-    run = bench.submit(batch("none-"), guarantee="NONE")
+    run = bench.submit(batch("none-"), guarantee=NONE)
     run.start()
     for _ in range(3):
         run.step()

@@ -245,6 +245,21 @@ def test_a_key_that_is_none_is_named_with_the_item(kit, name, key, words):
     assert repr(key) in error.item
 
 
+class Treacherous(str):
+    """A key whose comparison raises what ends a loop."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        raise StopIteration
+
+
+def test_items_are_not_lost_when_a_key_raises_stop_iteration(kit):
+    items = [("a", 1), (Treacherous("a"), 2)]
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        kit.Host(GroupKernel("groups", first), 1).run([[items]])
+
+
 @pytest.mark.parametrize("combiner", [None, operator.add], ids=["fold", "combined"])
 @pytest.mark.parametrize("key_fn", [first, None], ids=["keyed", "whole"])
 def test_an_accumulator_that_raises_is_named_with_the_item(kit, combiner, key_fn):

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetbridge.kernels.keys import KEY_TYPES, KeyTypeError, canonical, key_bytes, shard_of
+from jetbridge.kernels.keys import KEY_TYPES, KeyTypeError, canonical, key_bytes, shard_of, shards_of
 
 
 @given(data=st.data())
@@ -39,6 +39,14 @@ def test_many_keys_are_as_many_bytes_as_a_dict_has_keys(kit, data):
 @given(data=st.data(), shards=st.sampled_from([1, 2, 7, 128, 32_768]))
 def test_shards_are_in_range(kit, data, shards):
     assert 0 <= shard_of(data.draw(kit.keys), shards) < shards
+
+
+@given(data=st.data(), shards=st.sampled_from([1, 2, 7, 128, 32_768]))
+def test_many_keys_at_once_have_the_shards_of_each(kit, data, shards):
+    edges = st.sampled_from([-1, 0, 2**32 - 1, 2**32, 2**61 - 1, 2**61])
+    alike = st.one_of(st.integers(0, 2**32 + 2), st.integers(), edges), st.text(), kit.keys
+    keys = data.draw(st.one_of(*(st.lists(each, max_size=12) for each in alike)))
+    assert shards_of(keys, shards) == [shard_of(key, shards) for key in keys]
 
 
 @given(data=st.data())

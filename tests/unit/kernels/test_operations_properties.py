@@ -1,28 +1,121 @@
-"""Aggregate operations: however items are split into partial results, the result is the same."""
+"""Aggregate operations: however items are split, combined, stored and taken away again, the result is the same."""
 
 from __future__ import annotations
 
 import copy
 import math
-from fractions import Fraction
+import operator
+import pickle
+import statistics
+from collections import Counter
 
+import cloudpickle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetbridge import aggregations
+from jetbridge import aggregations as agg
 from jetbridge.aggregations import Initial, folding
 from jetbridge.errors import PipelineError
+from jetbridge.store.values import decode, encode
 
-numbers = st.one_of(st.integers(-(2**70), 2**70), st.booleans())
+numbers = st.one_of(st.integers(-(2**70), 2**70), st.integers(-9, 9), st.booleans())
+parts_of_items = st.lists(st.lists(numbers, max_size=8), min_size=1, max_size=5)
+
+
+def rank(n):
+    return n % 7
+
+
+def join(old, new):
+    return (*old, *new)
+
+
+def slope(items):
+    xs, ys = [n % 5 for n in items], [n % 11 for n in items]
+    return statistics.linear_regression(xs, ys).slope if len(set(xs)) > 1 else None
+
+
+def quantiles(items):
+    ordered = sorted(map(float, items))
+    return [ordered[max(0, math.ceil(part * len(ordered)) - 1)] for part in (0, 0.5, 1)] if ordered else None
+
+
+def groups(items, key_fn):
+    grouped = {}
+    for item in items:
+        grouped.setdefault(key_fn(item), []).append(item)
+    return grouped
+
+
 OPERATIONS = {
-    "counting": aggregations.counting,
-    "summing": aggregations.summing,
-    "averaging": aggregations.averaging,
-    "min_by": aggregations.min_by,
-    "max_by": aggregations.max_by,
-    "to_list": aggregations.to_list,
+    "counting": (agg.counting, len),
+    "summing": (agg.summing, sum),
+    "averaging": (agg.averaging, lambda items: sum(items) / len(items) if items else None),
+    "variance": (
+        lambda: agg.variance(rank),
+        lambda items: float(statistics.pvariance([float(n % 7) for n in items])) if items else None,
+    ),
+    "stddev": (
+        lambda: agg.stddev(rank, sample=True),
+        lambda items: statistics.stdev([float(n % 7) for n in items]) if len(items) > 1 else None,
+    ),
+    "linear_trend": (lambda: agg.linear_trend(lambda n: n % 5, lambda n: n % 11), slope),
+    "min_by": (lambda: agg.min_by(rank), lambda items: min(items, key=rank, default=None)),
+    "max_by": (lambda: agg.max_by(rank), lambda items: max(items, key=rank, default=None)),
+    "top_n": (lambda: agg.top_n(3, rank), lambda items: sorted(items, key=rank, reverse=True)[:3]),
+    "bottom_n": (lambda: agg.bottom_n(3, rank), lambda items: sorted(items, key=rank)[:3]),
+    "pick_any": (agg.pick_any, lambda items: items[0] if items else None),
+    "to_list": (agg.to_list, list),
+    "sorting": (lambda: agg.sorting(rank, reverse=True), lambda items: sorted(items, key=rank, reverse=True)),
+    "to_set": (lambda: agg.mapping(rank, agg.to_set()), lambda items: set(map(rank, items))),
+    "concatenating": (
+        lambda: agg.mapping(str, agg.concatenating(", ", "<", ">")),
+        lambda items: f"<{', '.join(map(str, items))}>",
+    ),
+    "to_dict": (
+        lambda: agg.to_dict(rank, lambda n: (n,), join),
+        lambda items: {k: (*v,) for k, v in groups(items, rank).items()},
+    ),
+    "grouping_by": (
+        lambda: agg.grouping_by(rank, agg.all_of(agg.counting(), agg.summing())),
+        lambda items: {key: (len(group), sum(group)) for key, group in groups(items, rank).items()},
+    ),
+    "grouping_by-list": (lambda: agg.grouping_by(rank), lambda items: groups(items, rank)),
+    "all_of": (
+        lambda: agg.all_of(count=agg.counting(), mean=agg.averaging(rank)),
+        lambda items: {"count": len(items), "mean": sum(map(rank, items)) / len(items) if items else None},
+    ),
+    "all_of-lists": (lambda: agg.all_of(agg.to_list(), agg.pick_any()), lambda items: (items, next(iter(items), None))),
+    "filtering": (lambda: agg.filtering(lambda n: n > 0, agg.summing()), lambda items: sum(n for n in items if n > 0)),
+    "flat_mapping": (
+        lambda: agg.flat_mapping(lambda n: [n] * (n % 3), agg.to_list()),
+        lambda items: [n for n in items for _ in range(n % 3)],
+    ),
+    "reducing": (
+        lambda: agg.reducing(0, lambda n: 2 * n, lambda a, b: a + b, lambda a, b: a - b),
+        lambda i: 2 * sum(i),
+    ),
+    "reducing-list": (lambda: agg.reducing([], lambda n: [n], operator.add), list),
+    "folding": (lambda: folding(lambda a, n: a + n, 0, operator.add, str), lambda items: str(sum(items))),
+    "and_then": (lambda: agg.to_set().and_then(len), lambda items: len(set(items))),
+    "approximate_distinct_count": (agg.approximate_distinct_count, lambda items: len(set(items))),
+    "approximate_quantiles": (lambda: agg.approximate_quantiles([0, 0.5, 1]), quantiles),
+    "heavy_hitters": (lambda: agg.heavy_hitters(3, rank), lambda items: Counter(map(rank, items)).most_common(3)),
 }
+DEDUCTING = [name for name, (make, _) in OPERATIONS.items() if make().deduct is not None]
+every = pytest.mark.parametrize("name", OPERATIONS)
+
+
+def shown(value):
+    """A result as text: exact types, and no order where there is none."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(sorted(f'{key!r}: {shown(each)}' for key, each in value.items()))}}}"
+    if isinstance(value, (set, frozenset)):
+        return f"{{{', '.join(sorted(map(shown, value)))}}}"
+    if isinstance(value, (list, tuple)):
+        return f"{type(value).__name__}({', '.join(map(shown, value))})"
+    return repr(value)
 
 
 def folded(operation, items):
@@ -33,112 +126,130 @@ def folded(operation, items):
 
 
 def at_once(operation, items):
-    return (
-        folded(operation, items)
-        if operation.accumulate_all is None
-        else operation.accumulate_all(operation.create(), items)
-    )
+    return operation.fold(operation.create(), items)
 
 
-def finished(operation, acc):
-    return acc if operation.finish is None else operation.finish(acc)
+def stored(operation, items):
+    """Half of the items, then a stop of the job, then the others."""
+    acc = decode(encode(folded(operation, items[: len(items) // 2])))
+    return operation.fold(acc, items[len(items) // 2 :])
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-@given(parts=st.lists(st.lists(numbers, max_size=8), min_size=1, max_size=5), data=st.data())
+WAYS = st.sampled_from([folded, at_once, stored])
+
+
+@every
+@given(parts=parts_of_items, data=st.data())
 def test_parts_are_combined_to_the_whole(name, parts, data):
-    operation = OPERATIONS[name]()
-    whole = finished(operation, folded(operation, [item for part in parts for item in part]))
-    ways = [data.draw(st.sampled_from([folded, at_once])) for _ in parts]
+    operation = OPERATIONS[name][0]()
+    whole = shown(operation.result(folded(operation, [item for part in parts for item in part])))
+    ways = [data.draw(WAYS) for _ in parts]
     left = operation.create()
     for way, part in zip(ways, parts, strict=True):
         left = operation.combine(left, way(operation, part))
-    assert repr(finished(operation, left)) == repr(whole)
+    assert shown(operation.result(left)) == whole
     right = operation.create()
     for way, part in reversed(list(zip(ways, parts, strict=True))):
         right = operation.combine(way(operation, part), right)
-    assert repr(finished(operation, right)) == repr(whole), "combining is associative"
+    assert shown(operation.result(right)) == whole, "combining is associative"
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@every
+@given(items=st.lists(numbers, max_size=12), way=WAYS)
+def test_results_are_those_of_the_model(name, items, way):
+    make, model = OPERATIONS[name]
+    result, expected = make().result(way(make(), items)), model(items)
+    if isinstance(expected, float):
+        assert result == pytest.approx(expected, rel=1e-12, abs=1e-12)
+    else:
+        assert shown(result) == shown(expected)
+    if isinstance(expected, dict):
+        assert [*result] == [*expected], "keys come in order of arrival"
+
+
+@every
 @given(first=st.lists(numbers, max_size=8), second=st.lists(numbers, max_size=8))
 def test_many_at_once_is_one_after_the_other(name, first, second):
-    operation = OPERATIONS[name]()
-    if operation.accumulate_all is not None:
-        at_once = operation.accumulate_all(operation.accumulate_all(operation.create(), first), second)
-        assert repr(finished(operation, at_once)) == repr(finished(operation, folded(operation, first + second)))
+    operation = OPERATIONS[name][0]()
+    acc = operation.fold(operation.fold(operation.create(), first), second)
+    assert shown(operation.result(acc)) == shown(operation.result(folded(operation, first + second)))
 
 
-@given(items=st.lists(numbers, max_size=20))
-def test_sums_of_ints_are_exact(items):
-    operation = aggregations.summing()
-    assert finished(operation, at_once(operation, items)) == sum(items)
+@every
+@given(first=st.lists(numbers, max_size=6), second=st.lists(numbers, max_size=6), way=WAYS, other_way=WAYS)
+def test_combining_never_changes_the_right_one(name, first, second, way, other_way):
+    operation = OPERATIONS[name][0]()
+    right = other_way(operation, second)
+    before, result = copy.deepcopy(right), shown(operation.result(right))
+    left = operation.combine(way(operation, first), right)
+    assert right == before
+    left = operation.combine(operation.fold(operation.accumulate(left, 5), [1, 2, 13]), right)
+    assert right == before, "nor does what is done with the left one later"
+    assert shown(operation.result(right)) == result
 
 
-@given(parts=st.lists(st.lists(st.floats(-1e12, 1e12), max_size=20), max_size=5))
-def test_sums_of_floats_are_as_good_as_exact_ones(parts):
-    operation = aggregations.summing()
-    items = [item for part in parts for item in part]
-    exact = sum(map(Fraction, items))
-    scale = float(sum(map(abs, map(Fraction, items)))) or 1.0
-    one_by_one = finished(operation, folded(operation, items))
-    acc = operation.create()
-    for part in parts:
-        acc = operation.combine(acc, operation.accumulate_all(operation.create(), part))
-    for total in (one_by_one, finished(operation, acc)):
-        assert abs(Fraction(total) - exact) <= scale * 1e-15
+@every
+@given(items=st.lists(numbers, min_size=1, max_size=8), way=WAYS)
+def test_a_result_changes_no_accumulator_and_stays_as_it_is(name, items, way):
+    operation = OPERATIONS[name][0]()
+    acc = way(operation, items)
+    before = copy.deepcopy(acc)
+    result = operation.result(acc)
+    text = shown(result)
+    assert acc == before
+    assert shown(operation.result(acc)) == text
+    acc = operation.accumulate(operation.combine(operation.fold(acc, [3, 1]), at_once(operation, [8])), 5)
+    assert shown(result) == text
 
 
-@pytest.mark.parametrize(
-    ("items", "expected"),
-    [
-        ([math.inf, 1.0], math.inf),
-        ([math.inf, -math.inf], math.nan),
-        ([math.nan, 1.0], math.nan),
-        ([1e308, 1e308], math.inf),
-        ([1e308, 1e308, -1e308], math.inf),
-        ([10**400, 1.0], OverflowError),
-        ([1, 0.5], 1.5),
-        ([Fraction(1, 3), Fraction(2, 3)], 1),
-    ],
-    ids=repr,
-)
-@pytest.mark.parametrize("way", [folded, at_once])
-def test_sums_of_special_numbers(way, items, expected):
-    operation = aggregations.summing()
-    if expected is OverflowError:
-        with pytest.raises(OverflowError):
-            finished(operation, way(operation, items))
-        return
-    result = finished(operation, way(operation, items))
-    if way is at_once and items[:2] == [1e308, 1e308]:
-        assert result in (math.inf, 1e308)
-    else:
-        assert result == expected or (math.isnan(result) and math.isnan(expected))
+@pytest.mark.parametrize("name", DEDUCTING)
+@given(parts=st.lists(st.lists(numbers, max_size=6), min_size=3, max_size=3), ways=st.tuples(WAYS, WAYS, WAYS))
+def test_deducting_is_the_inverse_of_combining(name, parts, ways):
+    operation = OPERATIONS[name][0]()
+    first, second, third = (way(operation, part) for way, part in zip(ways, parts, strict=True))
+    before = copy.deepcopy(second)
+    expected = shown(operation.result(first))
+    both = operation.combine(operation.combine(operation.create(), first), second)
+    back = operation.deduct(copy.deepcopy(both), second)
+    assert shown(operation.result(back)) == expected
+    assert second == before
+    more = operation.deduct(operation.combine(both, third), second)
+    outer = operation.combine(operation.combine(operation.create(), first), third)
+    assert shown(operation.result(more)) == shown(operation.result(outer)), "in any order"
 
 
-@given(words=st.lists(st.text(max_size=4), max_size=10))
-def test_extremes_are_the_first_of_several(words):
-    for make, model in ((aggregations.min_by, min), (aggregations.max_by, max)):
-        operation = make(len)
-        best = finished(operation, folded(operation, list(words)))
-        assert best == model(words, key=len, default=None)
+def test_what_can_be_deducted():
+    assert {
+        *("counting", "summing", "averaging", "variance", "stddev", "linear_trend"),
+        *("grouping_by", "all_of", "filtering", "reducing"),
+    } == set(DEDUCTING)
 
 
-@pytest.mark.parametrize("falsy", [0, "", None, False, [], 0.0], ids=repr)
-def test_an_extreme_may_be_falsy(falsy):
-    operation = aggregations.max_by(lambda item: 1)
-    assert finished(operation, folded(operation, [falsy])) is falsy
+@every
+@given(items=st.lists(numbers, max_size=8))
+def test_accumulators_are_stored_as_they_are(name, items):
+    operation = OPERATIONS[name][0]()
+    acc = at_once(operation, items)
+    assert decode(encode(acc)) == acc
+    assert type(decode(encode(acc))) is type(acc)
+    assert decode(encode(operation.result(acc))) == operation.result(acc), "and so are results"
 
 
-@given(items=st.lists(st.integers(), max_size=5))
-def test_to_list_does_not_change_what_it_was_given(items):
-    operation = aggregations.to_list()
-    one, two = operation.accumulate_all(operation.create(), [1]), operation.accumulate_all(operation.create(), items)
-    before = (list(one), list(two))
-    operation.combine(copy.copy(one), two)
-    assert (one, two) == before
-    assert operation.create() is not operation.create()
+@every
+def test_each_accumulator_is_a_fresh_one(name):
+    operation = OPERATIONS[name][0]()
+    one = operation.fold(operation.create(), [1, 2, 3])
+    assert shown(operation.result(operation.create())) == shown(OPERATIONS[name][1]([]))
+    assert shown(operation.result(one)) == shown(operation.result(at_once(operation, [1, 2, 3])))
+
+
+@every
+def test_operations_travel_to_workers(name):
+    operation = OPERATIONS[name][0]()
+    other = pickle.loads(cloudpickle.dumps(operation))
+    items = [3, 1, 2, 3]
+    assert shown(other.result(other.fold(other.create(), items))) == shown(operation.result(at_once(operation, items)))
+    assert other.state() == operation.state()
 
 
 @pytest.mark.parametrize("value", [0, "", None, (), (1, "a"), 2**70], ids=repr)
@@ -164,11 +275,13 @@ def test_an_initial_of_numpy():
     make = Initial(np.zeros(3))
     one, two = make(), make()
     assert one is not two
-    operation = folding(lambda acc, n: acc + n, initial=np.zeros(3), combiner=lambda a, b: a + b)
+    operation = folding(lambda acc, n: acc + n, initial=np.zeros(3), combiner=operator.add)
     assert operation.combine(one, two).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("initial", [1, "x", [0], math.nan], ids=repr)
 def test_an_initial_must_be_neutral(initial):
     with pytest.raises(PipelineError, match="neutral"):
-        folding(lambda acc, item: acc, initial=initial, combiner=lambda a, b: a + b)
+        folding(lambda acc, item: acc, initial=initial, combiner=operator.add)
+    with pytest.raises(PipelineError, match="reducing's empty must be neutral"):
+        agg.reducing(initial, lambda item: item, operator.add)

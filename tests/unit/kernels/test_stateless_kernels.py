@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import collections
 import itertools
 import logging
 
@@ -39,6 +40,17 @@ def test_flat_map_cuts_its_results_into_chunks_of_bounded_size(chunk, limit):
     assert all(0 < len(piece) <= limit for piece in out)
     assert all(len(piece) == limit for piece in out[:-1]), "only the last one is short"
     assert chunk == before
+
+
+@given(data=st.data(), limit=st.integers(1, 40))
+def test_flat_map_takes_iterables_of_any_kind(data, limit):
+    kinds = {"list": list, "tuple": tuple, "iterator": iter, "dict": dict.fromkeys, "deque": collections.deque}
+    chunk = data.draw(st.lists(st.tuples(st.sampled_from(sorted(kinds)), st.integers(0, 60)), max_size=300))
+    kernel = FlatMapKernel("any", lambda item: kinds[item[0]](range(item[1])), limit)
+    for _ in range(2):  # the kinds that come first matter to those that come later
+        out = list(kernel.explode(chunk))
+        assert flat(out) == [m for _, n in chunk for m in range(n)]
+        assert all(0 < len(piece) <= limit for piece in out)
 
 
 def test_flat_map_draws_no_more_than_it_needs():

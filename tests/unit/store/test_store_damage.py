@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jetbridge.errors import CorruptDataError, StoreError
-from jetbridge.store import Database, JobRecord, Registry, StoredList, StoredMap, StoredStream
+from jetbridge.store import (
+    Database,
+    JobRecord,
+    Registry,
+    StoredList,
+    StoredMap,
+    StoredStream,
+    lists,
+    maps,
+    snapshots,
+    states,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,9 +86,14 @@ def corruption(read: Callable[[Database], Any], db: Database) -> str | None:
         (TEXT.encode() + b"\x94", lambda db: list(StoredStream(db, "clicks")), "stream 'clicks'"),
         (b"s" + TEXT.encode(), lambda db: StoredMap(db, "delays").entry_set(), "map 'delays'"),
         (b"s" + TEXT.encode(), lambda db: StoredMap(db, "delays").key_set(), "map 'delays'"),
+        (
+            b"s" + TEXT.encode(),
+            lambda db: maps.read_values(db.reader(), "delays", list(CONTENT["map"])),
+            "map 'delays'",
+        ),
         (b"s" + MORE.encode(), lambda db: StoredMap(db, "more").values(), "map 'more'"),
         (b'"cause":"a text', lambda db: Registry(db).get("job-1"), "job 'job-1': its record"),
-        (b'"cause":"a text', lambda db: Registry(db).all(), "job 'job-1'"),
+        (b'"cause":"a text', lambda db: Registry(db).by_name("nightly"), "job 'job-1': its record"),
     ],
 )
 def test_a_flipped_byte_is_found_and_named(damage: Any, pattern: bytes, read: Any, named: str) -> None:
@@ -134,10 +150,12 @@ def test_random_damage_gives_right_data_or_a_store_error(written: Path, tmp_path
         (lambda db: StoredList(db, "others").get_all(), CONTENT["list"]),
         (lambda db: dict(StoredMap(db, "delays").items()), CONTENT["map"]),
         (lambda db: set(StoredMap(db, "delays")), set(CONTENT["map"])),
+        (lambda db: maps.read_values(db.reader(), "delays", list(CONTENT["map"])), list(CONTENT["map"].values())),
+        (lambda db: maps.read_values(db.reader(), "delays", ["", TEXT, "b"]), [None] * 3),
         (lambda db: dict(StoredMap(db, "more").items()), {(1, number): MORE for number in range(50)}),
         (lambda db: list(StoredStream(db, "clicks")), CONTENT["stream"]),
         (lambda db: Registry(db).pipeline("job-1"), TEXT.encode()),
-        (lambda db: [record.cause for record in Registry(db).all()], [TEXT]),
+        (lambda db: getattr(Registry(db).by_name("nightly"), "cause", None), TEXT),
     ]
     found = 0
     for _ in range(400):
@@ -159,3 +177,104 @@ def test_random_damage_gives_right_data_or_a_store_error(written: Path, tmp_path
                 found += 1
         db.close()
     assert found > 20
+
+
+def test_a_damaged_job_does_not_hide_the_others(db: Database, caplog: Any) -> None:
+    jobs = Registry(db)
+    for number in range(3):
+        jobs.add(JobRecord(id=f"job-{number}", status="RUNNING", name=f"name-{number}"), b"")
+    with db.transaction() as tx:
+        tx.execute("UPDATE jobs SET body = replace(body, 'name-1', 'name-9') WHERE id = 'job-1'")
+    assert [record.id for record in jobs.all()] == ["job-2", "job-0"]
+    assert "a job is left out: job 'job-1': its record does not match its checksum" in caplog.text
+    for read in (lambda: jobs.get("job-1"), lambda: jobs.by_name("name-1"), lambda: jobs.update("job-1", cause="x")):
+        with pytest.raises(CorruptDataError, match="start the job anew, since there is no named snapshot"):
+            read()
+    assert jobs.by_name("name-2") == jobs.get("job-2")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM jobs WHERE id = 'job-1'",
+        "UPDATE jobs SET id = 'jab-1' WHERE id = 'job-1'",
+        "UPDATE jobs SET name = 'nightlx' WHERE id = 'job-1'",
+        "UPDATE jobs SET status = 'RUNNINF' WHERE id = 'job-1'",
+    ],
+)
+def test_a_job_that_is_not_found_is_not_taken_for_none(db: Database, damage: str) -> None:
+    jobs = Registry(db)
+    jobs.add(JobRecord(id="job-1", status="RUNNING", name="nightly"), b"")
+    assert jobs.get("job-2") is None
+    with db.transaction() as tx:
+        tx.execute(damage)
+    found = 0
+    for read in (
+        lambda: jobs.get("job-1"),
+        lambda: jobs.by_name("nightly"),
+        lambda: jobs.statuses(["job-1"]),
+        lambda: jobs.pipeline("job-1"),
+    ):
+        try:
+            assert read() is not None
+        except CorruptDataError:
+            found += 1
+    assert found >= 2
+
+
+def test_state_that_is_lost_is_found(db: Database) -> None:
+    with db.transaction() as tx:
+        stage = {"kind": "sum", "default": None, "segments": {0: 2, 1: 1}}
+        body = {"format": 1, "sources": {}, "stages": {"sum": stage}, "sinks": {}}
+        states.save(tx, "job-1", body)
+        for shard in (0, 0, 1):
+            states.append(tx, "job-1", "sum", shard, states.BASE, b"payload")
+    counts = {shard: len(sizes) for shard, sizes in states.shards(db.reader(), "job-1", "sum").items()}
+    states.check_counts(db.reader(), "job-1", "sum", {0: 2, 1: 1}, counts)
+    snapshots.export(db, "job-1", None, "whole")
+    with db.transaction() as tx:
+        tx.execute("DELETE FROM segments WHERE id = 2")
+    way = r"start from a named snapshot that is whole \(initial_snapshot_name; here: 'whole'\)"
+    with pytest.raises(CorruptDataError, match="2 segments that are not the 3 of its checkpoint.*" + way):
+        snapshots.export(db, "job-1", None, "broken")
+    assert [each.name for each in snapshots.listing(db.home)] == ["whole"]
+    with db.transaction() as tx:
+        tx.execute("DELETE FROM checkpoints")
+    with pytest.raises(CorruptDataError, match="it has state, but no checkpoint is found.*" + way):
+        states.load(db.reader(), "job-1")
+
+
+def test_rows_that_changed_their_places_are_found(db: Database) -> None:
+    with db.transaction() as tx:
+        for shard, payload in ((0, b"a"), (0, b"b"), (1, b"c")):
+            states.append(tx, "job-1", "sum", shard, states.BASE, payload)
+        tx.execute("UPDATE segments SET shard = 1 WHERE id = 2")
+    assert list(states.read(db.reader(), "job-1", "sum", 0)) == [(states.BASE, b"a")]
+    with pytest.raises(CorruptDataError, match="shard 1, is not as it was written"):
+        list(states.read(db.reader(), "job-1", "sum", 1))
+
+
+def test_a_structure_that_is_lost_is_not_empty(db: Database) -> None:
+    StoredList(db, "a").add(1)
+    StoredList(db, "b").add(2)
+    with db.transaction() as tx:
+        tx.execute("DELETE FROM structures WHERE name = 'a'")
+    with pytest.raises(CorruptDataError, match="list 'a': the table of structures is damaged"):
+        StoredList(db, "a").get_all()
+    with pytest.raises(CorruptDataError, match="the names of the lists: the table of structures is damaged"):
+        lists.names(db.reader())
+    assert StoredList(db, "b").get_all() == [2]
+
+
+def test_damaged_pages_name_the_snapshots(db: Database) -> None:
+    with db.transaction() as tx:
+        states.save(tx, "job-1", {"format": 1, "sources": {}, "stages": {}, "sinks": {}})
+    snapshots.export(db, "job-1", None, "nightly")
+    home = db.home
+    db.close()
+    with open(home / "jetbridge.db", "r+b") as file:
+        file.write(b"no header of sqlite's")
+    with pytest.raises(
+        CorruptDataError, match="Its named snapshots are files of their own, and whole: 'nightly'; copy"
+    ):
+        Database.open(home)

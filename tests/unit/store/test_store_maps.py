@@ -95,6 +95,8 @@ def test_it_is_like_a_dict(shared: Database, actions: Any, page: int) -> None:
         assert key in stored
         assert stored.contains_key(key)
         assert stored[key] == stored.get(key, "none") == value
+    asked = [*model, "no such key", *model]
+    assert maps.read_values(shared.reader(), stored.name, asked) == [model.get(key) for key in asked]
     paged: list[Any] = []
     after = None
     while True:
@@ -197,9 +199,38 @@ def test_runners_prepare_and_apply(db: Database) -> None:
     assert maps.size(db.reader(), "m") == 0
 
 
+def test_many_prepared_payloads_are_written_as_one_after_the_other(db: Database) -> None:
+    batches: list[list[tuple[Any, Any]]] = [[(1, "a"), ("x", 1)], [(True, "b"), (2, "c")], [(1.0, "d"), ("x", None)]]
+    payloads = [maps.prepare_entries(batch) for batch in batches]
+    with db.transaction() as tx:
+        assert maps.apply_entries(tx, "together", *payloads) == 3
+        for payload in payloads:
+            maps.apply_entries(tx, "apart", payload)
+    for name in ("together", "apart"):
+        stored = maps.StoredMap(db, name)
+        assert dict(stored.items()) == {1: "d", "x": None, 2: "c"}
+        assert [type(key) for key in stored if key == 1] == [int], "the first key object stays"
+    with db.transaction() as tx:
+        assert maps.apply_entries(tx, "together", *payloads[::-1]) == 3
+        assert maps.apply_entries(tx, "together") == 0
+    assert dict(maps.StoredMap(db, "together").items()) == {1: "a", "x": 1, 2: "c"}
+
+
 def test_it_may_change_while_it_is_read(db: Database) -> None:
     stored = StoredMap(db, "m")
     stored.put_all({number: number for number in range(1000)})
     for key in stored:
         stored.remove(key)
     assert len(stored) == 0
+
+
+def test_many_values_are_read_at_once(db: Database) -> None:
+    stored = StoredMap(db, "numbers")
+    assert maps.read_values(db.reader(), "numbers", [1, 2]) == [None, None], "a map that nobody has written"
+    stored.put_all({n: str(n) for n in range(3000)})
+    asked = list(range(-1000, 4000))
+    assert maps.read_values(db.reader(), "numbers", asked) == [stored.get(n) for n in asked]
+    assert maps.read_values(db.reader(), "numbers", []) == []
+    assert maps.read_values(db.reader(), "numbers", [True, 1.0, float("nan")]) == ["1", "1", None]
+    with pytest.raises(KeyTypeError, match="a key must be one of"):
+        maps.read_values(db.reader(), "numbers", [1, object()])

@@ -1,0 +1,87 @@
+"""The methods that aggregate, which whole stages and grouped stages share."""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from jetbridge.arguments import operation_of
+from jetbridge.plan.keyed import AggregateNode, RollingNode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jetbridge.aggregations import AggregateOperation
+
+ResultT = TypeVar("ResultT")
+
+
+class Aggregating(abc.ABC, Generic[ResultT]):
+    """What can be aggregated: all items of a stage or, after a ``group_by``, those of each key."""
+
+    def aggregate(
+        self,
+        accumulator: Callable[[Any, Any], Any] | AggregateOperation,
+        initial: Any = None,
+        combiner: Callable[[Any, Any], Any] | None = None,
+        finisher: Callable[[Any], Any] | None = None,
+    ) -> ResultT:
+        """Fold items into one result, which is emitted at the end of the input.
+
+        All items of a stage give one result, also when there are none. After a
+        ``group_by``, those of each key give one, ``(key, result)``.
+
+        Example:
+            >>> from jetbridge import Pipeline, aggregations
+            >>> words = Pipeline.create().read_from(Pipeline.from_list("words", ["a", "b", "a"]))
+            >>> words.aggregate(accumulator=lambda text, word: text + word, initial="")
+            <BatchStage 'aggregate'>
+            >>> words.group_by(lambda word: word).aggregate(aggregations.counting())
+            <BatchStage 'aggregate-2'>
+
+        Args:
+            accumulator: ``(accumulated, item) -> accumulated``, or an operation
+                of `jetbridge.aggregations`.
+            initial: The accumulated value of no items; copied.
+            combiner: ``(accumulated, accumulated) -> accumulated``. With it,
+                partial results are made on every core; ``initial`` must be
+                neutral for it. Without it items are folded one after the
+                other, in source order where the source is one partition.
+            finisher: ``(accumulated) -> result``.
+
+        Raises:
+            PipelineError: When something is no function, or ``initial`` is not
+                neutral; on a stream, which has no end.
+        """
+        self._check_that_it_ends("aggregate")
+        return self._aggregated(AggregateNode, "aggregate", operation_of(accumulator, initial, combiner, finisher))
+
+    def rolling_aggregate(
+        self,
+        accumulator: Callable[[Any, Any], Any] | AggregateOperation,
+        initial: Any = None,
+        combiner: Callable[[Any, Any], Any] | None = None,
+        finisher: Callable[[Any], Any] | None = None,
+    ) -> ResultT:
+        """Emit, for each item, the result of the items up to it: of all, or ``(key, result)`` of those of its key.
+
+        The arguments are those of `aggregate`.
+
+        Example:
+            >>> from jetbridge import Pipeline, StreamSource, aggregations
+            >>> Pipeline.create().read_from(StreamSource("clicks")).rolling_aggregate(aggregations.counting())
+            <StreamStage 'rolling_aggregate'>
+
+        Raises:
+            PipelineError: When something is no function, or ``initial`` is not neutral.
+        """
+        operation = operation_of(accumulator, initial, combiner, finisher)
+        return self._aggregated(RollingNode, "rolling_aggregate", operation)
+
+    @abc.abstractmethod
+    def _check_that_it_ends(self, operator: str) -> None:
+        """Refuse an operator that emits at the end of the input, where there is none."""
+
+    @abc.abstractmethod
+    def _aggregated(self, kind: Any, name: str, operation: AggregateOperation) -> ResultT:
+        """Add the stage."""

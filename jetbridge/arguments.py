@@ -1,0 +1,38 @@
+"""What the fluent methods are given: checking it, and naming it in messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jetbridge.aggregations import AggregateOperation, folding
+from jetbridge.checks import described, function
+from jetbridge.errors import PipelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["described", "function", "operation_of"]
+
+
+def operation_of(
+    accumulator: Callable[[Any, Any], Any] | AggregateOperation,
+    initial: Any,
+    combiner: Callable[[Any, Any], Any] | None,
+    finisher: Callable[[Any], Any] | None,
+) -> AggregateOperation:
+    """The operation that the arguments of an ``aggregate`` method mean.
+
+    Raises:
+        PipelineError: When they mean none.
+    """
+    if isinstance(accumulator, AggregateOperation):
+        if initial is not None or combiner is not None or finisher is not None:
+            raise PipelineError(
+                "aggregate(operation) takes no initial, combiner or finisher: the operation has its own"
+            )
+        return accumulator
+    function("aggregate", "accumulator", accumulator)
+    for name, fn in (("combiner", combiner), ("finisher", finisher)):
+        if fn is not None:
+            function("aggregate", name, fn)
+    return folding(accumulator, initial, combiner, finisher)

@@ -1,0 +1,168 @@
+"""Co-aggregation: one accumulator for each input, side by side for each key, and in windows for each window."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from jetbridge.kernels.failure import FAILURES, stage_error
+from jetbridge.kernels.fold import Folder, FoldKernel, reducing
+from jetbridge.kernels.frames import FrameSplitter
+from jetbridge.kernels.keyed import Keys, Splitter, State, decode, restored
+from jetbridge.kernels.numbered import folded, in_sequence
+from jetbridge.kernels.panes import Combining
+from jetbridge.kernels.ports import PortSplitter, ported
+from jetbridge.kernels.sessions import SessionKernel, SessionSplitter, renumbered
+from jetbridge.kernels.windowed import WindowKernel
+from jetbridge.plan.coaggregate import together
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jetbridge.aggregations import AggregateOperation
+    from jetbridge.kernels.sessions import SessionState
+    from jetbridge.plan.coaggregate import CoAggregateNode, CoWindowNode
+
+
+class CoFoldKernel(FoldKernel):
+    """Emits ``(key, results)`` for each key at the end, or one tuple of results when there is no key."""
+
+    def __init__(self, node: CoAggregateNode) -> None:
+        super().__init__(node.name, node.key_fn, together(node.operations))
+        self.key_fns = node.key_fns
+        self.folders = [Folder(node.name, operation) for operation in node.operations]
+
+    def be_careful(self) -> None:
+        """Leave out the items that cannot be folded."""
+        for folder in self.folders:
+            folder.failed = self.failed
+
+    def splitter(self, shards: int, port: int = 0) -> Splitter:
+        """A splitter that reduces as far as the input's operation allows."""
+        keys = Keys(self.kind, self.name, self.key_fns[port], shards)
+        return PortSplitter(reducing(keys, Folder(self.name, self.folders[port].operation)), port)
+
+    def process(self, state: State, payload: bytes) -> Iterator[list[Any]]:
+        """Fold a payload into the accumulators of its input."""
+        port, inner = ported(payload)
+        keys, values, odd, *_ = decode(inner)
+        keys = self.last = restored(keys, odd)
+        folder, create = self.folders[port], self.folder.create
+        combine = folder.operation.combine
+        for key, value in zip(keys, values, strict=True):
+            accs = state[key] if key in state else create()
+            try:
+                acc = combine(accs[port], value) if combine is not None else folder.fold(accs[port], value)
+            except FAILURES as error:
+                if combine is None:
+                    raise
+                raise stage_error(self.kind, self.name, "combining partial results", error) from error
+            state[key] = (*accs[:port], acc, *accs[port + 1 :])
+        return iter(())
+
+
+class CoWindowKernel(WindowKernel):
+    """Emits a tuple of results for each window, or for each key and window, when the watermark reaches its end."""
+
+    def __init__(self, node: CoWindowNode) -> None:
+        super().__init__(node)
+        self.inputs = Inputs(node)
+        self.folder = self._folding = self.inputs.folder
+        self.numbering = False
+        self._combining = Combining(self.folder.operation)
+
+    def be_careful(self) -> None:
+        """Leave out the items that cannot be folded."""
+        self.inputs.be_careful(self.failed)
+
+    def splitter(self, shards: int, port: int = 0) -> Splitter:  # type: ignore[override]
+        """A splitter that reduces by frame and key."""
+        keys, folder = self.inputs.reduced(shards, port)
+        numbering, careful = not self.inputs.combining[port], self.inputs.careful
+        frames = FrameSplitter(keys, folder, self.size, self.step, numbering=numbering, careful=careful)
+        return PortSplitter(frames, port)
+
+    def process(self, state: State, payload: bytes) -> Iterator[list[Any]]:
+        """Take parts of frames in."""
+        self.inputs.port, inner = ported(payload)
+        return super().process(state, inner)
+
+    def _as_kept(self, values: list[Any]) -> list[Any]:
+        return list(map(self.inputs.accumulators, values))
+
+
+class CoSessionKernel(SessionKernel):
+    """Emits a tuple of results for each session of all inputs' items, when the watermark reaches its end."""
+
+    def __init__(self, node: CoWindowNode) -> None:
+        super().__init__(node)
+        self.inputs = Inputs(node)
+        self.folder = self._folding = self.inputs.folder
+        self.numbering = False
+        self._combining = Combining(self.folder.operation)
+
+    def be_careful(self) -> None:
+        """Leave out the items that cannot be folded."""
+        self.inputs.be_careful(self.failed)
+
+    def splitter(self, shards: int, port: int = 0) -> Splitter:  # type: ignore[override]
+        """A splitter that joins what is close together in one input."""
+        keys, folder = self.inputs.reduced(shards, port)
+        return PortSplitter(SessionSplitter(keys, folder, self.gap, careful=self.inputs.careful), port)
+
+    def process(self, state: State, payload: bytes) -> Iterator[list[Any]]:
+        """Let spans join the sessions of their keys."""
+        self.inputs.port, inner = ported(payload)
+        return super().process(state, inner)
+
+    def _taken(self, state: SessionState, base: int, acc: Any) -> Any:
+        mine = acc if self.inputs.combining[self.inputs.port] else renumbered(state, base, acc)
+        return self.inputs.accumulators(mine)
+
+
+class Inputs:
+    """The inputs of a windowed stage, and what is kept for each.
+
+    An input whose operation cannot combine is kept as its items, numbered in
+    the order in which they came, and folded when the window ends.
+
+    Attributes:
+        port: The input of the payload at hand.
+        combining: For each input whether its operation can combine.
+        careful: Whether items that cannot be folded are left out.
+        folder: Puts the accumulators of all inputs together.
+    """
+
+    def __init__(self, node: CoWindowNode) -> None:
+        self.node = node
+        self.port = 0
+        self._folders = [Folder(node.name, operation) for operation in node.operations]
+        self.careful = False
+        self.combining = [operation.combine is not None for operation in node.operations]
+        self._kept = [
+            folder.operation if combining else _in_sequence(folder)
+            for folder, combining in zip(self._folders, self.combining, strict=True)
+        ]
+        self.folder = Folder(node.name, together(self._kept))
+
+    def be_careful(self, failed: list[Any]) -> None:
+        """Leave out the items that cannot be folded, and add them to a list."""
+        self.careful = True
+        for folder in self._folders:
+            folder.failed = failed
+
+    def reduced(self, shards: int, port: int) -> tuple[Keys, Folder]:
+        """What an input's splitter goes by."""
+        kind = "window" if self.node.kind == "co_window" else self.node.kind
+        return Keys(kind, self.node.name, self.node.key_fns[port], shards), Folder(
+            self.node.name, self.node.operations[port]
+        )
+
+    def accumulators(self, value: Any) -> tuple[Any, ...]:
+        """What came by the input at hand as accumulators of all inputs."""
+        return tuple([value if port == self.port else kept.create() for port, kept in enumerate(self._kept)])
+
+
+def _in_sequence(folder: Folder) -> AggregateOperation:
+    """What keeps numbered items, and folds them in their order when it finishes."""
+    return replace(in_sequence(), finish=lambda numbered: folder.finish(folded(folder, numbered)[0]))

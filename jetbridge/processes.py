@@ -1,0 +1,69 @@
+"""What programs need that are started on this machine: a port of their own, and an end with whoever started them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import random
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+from jetbridge.errors import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LOOPBACK = "127.0.0.1"
+
+_PORTS = range(20000, 32000)  # below those that systems give to outgoing connections
+_PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine's loopback address that nobody listens on now.
+
+    Example:
+        >>> len(set(free_ports(2)))
+        2
+
+    Args:
+        count: How many.
+
+    Raises:
+        ClusterError: When there are not as many.
+    """
+    found: list[int] = []
+    for port in random.sample(_PORTS, 500):
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind((LOOPBACK, port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise ClusterError(f"no free ports were found between {_PORTS.start} and {_PORTS.stop} on {LOOPBACK}")
+
+
+def dying_with(parent: int) -> Callable[[], None]:
+    """What a child does first: on Linux, ask to be killed when its parent ends.
+
+    Elsewhere what a killed parent leaves behind must be ended by the next one.
+
+    Args:
+        parent: The parent's process id.
+
+    Returns:
+        A function for `subprocess.Popen`'s ``preexec_fn``.
+    """
+
+    def prepare() -> None:
+        os.setpgid(0, 0)  # what one of them does to its group is not done to the parent
+        if _libc is not None:
+            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != parent:  # it has just ended
+                os._exit(1)
+
+    return prepare

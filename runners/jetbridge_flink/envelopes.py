@@ -1,0 +1,54 @@
+"""What travels to the stage that writes: numbered chunks for sinks, and how far each part of the job is."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jetbridge.connectors.base import SinkChunk
+from jetbridge.kernels.segment import add_counts
+
+if TYPE_CHECKING:
+    from jetbridge.kernels.segment import Counts
+
+CHUNK, FIGURES = 0, 1
+
+
+class Figures(NamedTuple):
+    """How far a part of a job is.
+
+    Attributes:
+        run: The run's id.
+        place: Which part: a root stage, and its partition or shard.
+        version: Grows with each change.
+        body: The counts of the stages, and for a partition its offset and whether it has ended.
+    """
+
+    run: str
+    place: str
+    version: int
+    body: dict[str, Any]
+
+
+def chunk(run: str, stage: str, shard: str, sequence: int, count: int, payload: bytes) -> tuple[int, bytes]:
+    """A pair for the stage that writes: a sink's chunk."""
+    return CHUNK, pickle.dumps((run, stage, shard, sequence, count, payload), protocol=5)
+
+
+def figures(run: str, place: str, version: int, body: dict[str, Any]) -> tuple[int, bytes]:
+    """A pair for the stage that writes: figures."""
+    return FIGURES, pickle.dumps((run, place, version, body), protocol=5)
+
+
+def opened(pair: tuple[int, bytes]) -> SinkChunk | Figures:
+    """What is in a pair."""
+    kind, data = pair
+    return SinkChunk(*pickle.loads(data)) if kind == CHUNK else Figures(*pickle.loads(data))
+
+
+def added(counts: Counts, new: Counts) -> Counts:
+    """The sum of two counts."""
+    total: Counts = {}
+    for each in (counts, new):
+        add_counts(total, each)
+    return total

@@ -1,0 +1,115 @@
+"""A client's own worker pool, for a cluster that somebody else has started on the same machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import subprocess
+import threading
+from typing import TYPE_CHECKING
+
+from jetbridge.errors import ClusterError
+from jetbridge.processes import LOOPBACK
+from jetbridge_flink.processes import pool_command
+from jetbridge_flink.worker_logs import fate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LOGGER = logging.getLogger("jetbridge")
+_PAUSE = 0.5
+_ENDING = 5.0
+_TOLD = 2000  # characters
+
+
+class OwnPool:
+    """A worker pool on loopback. It ends with this process, and is started again at the same port when it dies.
+
+    Args:
+        logs: The folder of its logs.
+    """
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = 0
+        self._closed = threading.Event()
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as host:port; it is started if need be.
+
+        Raises:
+            ClusterError: When it cannot be started.
+        """
+        with self._lock:
+            if self._process is None and not self._closed.is_set():
+                self._start()
+                threading.Thread(target=self._watch, name="jetbridge-worker-pool", daemon=True).start()
+            return f"{LOOPBACK}:{self._port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, while it runs."""
+        process = self._process
+        return None if process is None or process.poll() is not None else process.pid
+
+    def close(self) -> None:
+        """End it, with its workers. A second call does nothing."""
+        self._closed.set()
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None:
+            _end(process)
+
+    def _start(self) -> None:
+        self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log = self._logs / "own_pool.out"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                pool_command(self._port, self._logs),
+                stdin=subprocess.PIPE,  # closes with this process, however that ends
+                stdout=subprocess.PIPE,
+                stderr=out,
+                start_new_session=True,  # the terminal's Ctrl-C is for the client, which then suspends its jobs
+            )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            _end(process)
+            said = log.read_text(errors="replace").strip()[-_TOLD:]
+            raise ClusterError(f"the pool of Python workers could not be started: {said or fate(process.returncode)}")
+        self._port = int(json.loads(line)["port"])
+        self._process = process
+
+    def _watch(self) -> None:
+        while not self._closed.is_set():
+            process = self._process
+            if process is not None:
+                process.wait()
+            if self._closed.wait(_PAUSE):
+                return
+            with self._lock:
+                if self._closed.is_set() or self._process is not process:
+                    continue
+                if process is not None:
+                    _LOGGER.warning("the pool of Python workers %s; it is started again", fate(process.returncode))
+                    _end(process)
+                try:
+                    self._start()
+                except (ClusterError, OSError) as error:
+                    _LOGGER.warning("%s", error)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+    try:
+        process.wait(_ENDING)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,1 @@
+"""Benchmarks on structures of a Hazelcast cluster."""
