@@ -15,6 +15,8 @@ import hypothesis
 import psutil
 import pytest
 
+from jetbridge.store import registered
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -47,6 +49,26 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for name, meaning in GAPS.items():
         config.addinivalue_line("markers", f"{name}(*runners, reason, link=None): {meaning}")
+
+
+types_of_tests: dict[tuple[str, str], type] = {}
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What test modules register is kept for each of them: a job's workers would import them all, and pytest too."""
+    for name in [name for name in registered.by_name if name[0].partition(".")[0] != "jetbridge"]:
+        types_of_tests[name] = registered.by_name.pop(name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _types_of_this_module(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Classes that a test module registers may be stored there, and there alone."""
+    before, module = dict(registered.by_name), getattr(request.node, "obj", None)
+    if module is not None:
+        registered.by_name.update({name: cls for name, cls in types_of_tests.items() if name[0] == module.__name__})
+    yield
+    registered.by_name.clear()
+    registered.by_name.update(before)
 
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]

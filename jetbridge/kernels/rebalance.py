@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from math import gcd
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.kernels.keyed import KeyedKernel, Keys, Splitter, State, decode, encode
@@ -17,6 +18,20 @@ PIECES = 16
 """To how many shards the items of a chunk go, at the most."""
 
 
+def stride(shards: int) -> int:
+    """How far apart two shards are that follow each other, so that few of them already cover the whole range.
+
+    It visits every shard before it comes back, and stands at the golden section, where any run of visits is
+    spread about as evenly as can be.
+
+    Example:
+        >>> stride(128), [number * stride(8) % 8 for number in range(8)]
+        (79, [0, 5, 2, 7, 4, 1, 6, 3])
+    """
+    wanted = shards * (5**0.5 - 1) / 2
+    return min((n for n in range(1, shards + 1) if gcd(n, shards) == 1), key=lambda n: abs(n - wanted))
+
+
 class DealingSplitter(Splitter):
     """Deals items to one shard after another, a piece of a chunk to each, as ``[(items, times or None), …]``."""
 
@@ -24,6 +39,8 @@ class DealingSplitter(Splitter):
         self._shards = shards
         # Bundles may hold an item each: if all began at one shard, it would get everything.
         self._next = random.randrange(shards)
+        # Neighbours live in one process: those that follow each other must be far apart.
+        self._stride = stride(shards)
         self._parts: dict[int, list[Any]] = {}
 
     def add(self, chunk: list[Any]) -> None:
@@ -31,7 +48,7 @@ class DealingSplitter(Splitter):
         for piece in cut(chunk, -(-len(chunk) // PIECES) or 1):
             times = piece.times if isinstance(piece, TimedItems) else None
             self._parts.setdefault(self._next, []).append((list(piece), times))
-            self._next = (self._next + 1) % self._shards
+            self._next = (self._next + self._stride) % self._shards
         self.size += len(chunk)
 
     def flush(self) -> Iterator[tuple[int, bytes]]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetbridge.kernels.rebalance import PIECES, RebalanceKernel
+from jetbridge.kernels.rebalance import PIECES, RebalanceKernel, stride
 from jetbridge.kernels.stateless import CHUNK_ITEMS
 from jetbridge.times import TimedItems
 
@@ -68,3 +68,21 @@ def test_a_chunk_goes_to_many_shards(count):
 def test_splitters_begin_at_different_shards():
     shards = {next(iter(passed(RebalanceKernel("deal", None), [[1]], 128))) for _ in range(200)}
     assert len(shards) > 20
+
+
+@pytest.mark.parametrize("shards", [2, 3, 16, 96, 128, 1_000])
+@pytest.mark.parametrize("processes", [2, 4])
+def test_a_chunk_goes_to_every_process(shards, processes):
+    """Whether these hold neighbours or every so-and-so-manieth shard, and wherever the dealing begins."""
+    kernel = RebalanceKernel("deal", None)
+    for _ in range(20):
+        found = passed(kernel, [list(range(PIECES))], shards)
+        assert len(found) == min(shards, PIECES)
+        if shards >= PIECES:
+            assert len({shard * processes // shards for shard in found}) == processes
+            assert len({shard % processes for shard in found}) == processes
+
+
+@given(shards=st.integers(1, 500))
+def test_the_dealing_visits_every_shard(shards):
+    assert len({n * stride(shards) % shards for n in range(shards)}) == shards
