@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 from flink_sums import config, expected, sums
+from timed_pipelines import FAR, TABLE, comparable, event, timed, timed_expected, timed_outputs
 
 import jetbridge
 from jetbridge import JobConfig, JobFailedError, JobStatus, Pipeline, ProcessingGuarantee, SnapshotError
@@ -192,4 +193,36 @@ def test_a_stream_survives_a_kill(client: jetbridge.Client, name: str, victim: s
     until(lambda: len(results) >= 3000)
     assert Counter(results.get_all()) == expected(3000)
     assert job.status in (JobStatus.RUNNING, JobStatus.STARTING)
+    job.cancel()
+
+
+@pytest.mark.parametrize(
+    "disturb",
+    ["kill", pytest.param("suspend", marks=pytest.mark.full), pytest.param("snapshot", marks=pytest.mark.full)],
+)
+def test_windows_and_joins_are_exact_over_a_disturbance(
+    client: jetbridge.Client, name: str, disturb: str, until: Callable[..., Any]
+) -> None:
+    count, jet, stream = 1_405, client.get_jet(), client.get_stream(name)
+    client.get_map("squares").put_all({n: n * n for n in range(TABLE)})
+    stream.publish_all([event(number) for number in range(500)])
+    job = jet.submit(timed(name), config(name))
+    until(lambda: len(client.get_list(f"{name}tumbling")) > 50)
+    stream.publish_all([event(number) for number in range(500, 900)])
+    if disturb == "kill":
+        os.kill(pids(client)["taskmanager"], signal.SIGKILL)
+    elif disturb == "suspend":
+        job.suspend()
+        job.resume()
+    else:
+        job.cancel_and_export_snapshot(name)
+        job = jet.submit(timed(name), config(f"{name}-again", initial_snapshot_name=name))
+    stream.publish_all([event(number) for number in range(900, count)])
+    stream.publish((count, FAR))
+    wanted = timed_expected(count)
+    until(lambda: all(len(client.get_list(name + each)) >= len(items) for each, items in wanted.items()))
+    job.suspend()
+    found = comparable(timed_outputs(client, name, wanted))
+    for each, items in comparable(wanted).items():
+        assert found[each] == items, each
     job.cancel()
