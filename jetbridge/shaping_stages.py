@@ -40,10 +40,10 @@ class Placing:
           bound of its stages is that of the whole job, over all machines.
 
         Example:
-            >>> from jetbridge import Pipeline
-            >>> ids = Pipeline.create().read_from(Pipeline.from_list("ids", [1, 2]))
-            >>> ids.map(str).set_local_parallelism(2)
-            <BatchStage 'map'>
+            >>> from jetbridge import Pipeline, testing
+            >>> ids = Pipeline.create().read_from(testing.items(1, 2))
+            >>> testing.run_kernels(ids.map(str).set_local_parallelism(2))
+            ['1', '2']
 
         Args:
             parallelism: At least 1.
@@ -75,10 +75,10 @@ class Shaping(abc.ABC):
         """Log each item and pass it on: logger ``jetbridge.<job name>``, level INFO.
 
         Example:
-            >>> from jetbridge import Pipeline
-            >>> trades = Pipeline.create().read_from(Pipeline.from_list("trades", [{"ticker": "A", "price": 5}]))
-            >>> trades.peek(lambda trade: trade["price"] > 1000, lambda trade: trade["ticker"])
-            <BatchStage 'peek'>
+            >>> from jetbridge import Pipeline, testing
+            >>> prices = Pipeline.create().read_from(testing.items(5, 1200))
+            >>> testing.run_kernels(prices.peek(lambda price: price > 1000, lambda price: f"dear: {price}"))
+            [5, 1200]
 
         Args:
             should_log: Whether an item is logged; all are passed on. Without it each is.
@@ -108,10 +108,10 @@ class Shaping(abc.ABC):
           go over the network to all of the job's slots.
 
         Example:
-            >>> from jetbridge import Pipeline, StreamSource
-            >>> pages = Pipeline.create().read_from(StreamSource("pages")).with_timestamps(lambda page: page["at"])
-            >>> pages.rebalance().map(lambda page: page["text"].split())
-            <StreamStage 'map'>
+            >>> from jetbridge import Pipeline, testing
+            >>> pages = Pipeline.create().read_from(testing.items("to be", "or not"))
+            >>> sorted(testing.run_kernels(pages.rebalance().map(str.split)))
+            [['or', 'not'], ['to', 'be']]
 
         Args:
             key_fn: Items of one key stay together, in order, and meet in one

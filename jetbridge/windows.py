@@ -92,6 +92,12 @@ class KeyedWindowResult(NamedTuple):
 def tumbling(size: int | dt.timedelta) -> SlidingWindow:
     """Windows side by side: each item is in one.
 
+    Example:
+        >>> from datetime import timedelta
+        >>> from jetbridge import windows
+        >>> windows.tumbling(timedelta(minutes=1))
+        SlidingWindow(size=60000, step=60000)
+
     Args:
         size: In milliseconds, or a timedelta.
 
@@ -105,9 +111,16 @@ def tumbling(size: int | dt.timedelta) -> SlidingWindow:
 def sliding(size: int | dt.timedelta, step: int | dt.timedelta) -> SlidingWindow:
     """Windows that overlap: each item is in ``size / step`` of them.
 
+    Example:
+        >>> from jetbridge import Pipeline, aggregations, testing, windows
+        >>> clicks = Pipeline.create().read_from(testing.items(1, 7)).with_timestamps(lambda at: at)
+        >>> counts = clicks.window(windows.sliding(10, 5)).aggregate(aggregations.counting())
+        >>> testing.run_kernels(counts.map(lambda window: (window.end, window.value)))
+        [(5, 1), (10, 2), (15, 1)]
+
     Args:
         size: In milliseconds, or a timedelta.
-        step: How far each starts behind the one before it.
+        step: How far each starts behind the one before it, likewise.
 
     Raises:
         PipelineError: When the step is larger than the size or does not divide it.
@@ -122,6 +135,13 @@ def sliding(size: int | dt.timedelta, step: int | dt.timedelta) -> SlidingWindow
 
 def session(gap: int | dt.timedelta) -> SessionWindow:
     """Windows of activity: items of one key are together while less than a gap lies between them.
+
+    Example:
+        >>> from jetbridge import Pipeline, aggregations, testing, windows
+        >>> clicks = Pipeline.create().read_from(testing.items(1, 7, 30)).with_timestamps(lambda at: at)
+        >>> visits = clicks.window(windows.session(10)).aggregate(aggregations.counting())
+        >>> testing.run_kernels(visits.map(lambda window: (window.start, window.end, window.value)))
+        [(1, 17, 2), (30, 40, 1)]
 
     Args:
         gap: In milliseconds, or a timedelta. The window ends a gap behind its last item.
