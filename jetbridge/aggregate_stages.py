@@ -28,6 +28,8 @@ class Aggregating(abc.ABC, Generic[ResultT]):
     ) -> ResultT:
         """Fold items into one result, which is emitted at the end of the input.
 
+        As Jet's ``aggregate``.
+
         All items of a stage give one result, also when there are none. After a
         ``group_by``, those of each key give one, ``(key, result)``.
 
@@ -64,6 +66,8 @@ class Aggregating(abc.ABC, Generic[ResultT]):
         finisher: Callable[[Any], Any] | None = None,
     ) -> ResultT:
         """Emit, for each item, the result of the items up to it: of all, or ``(key, result)`` of those of its key.
+
+        As Jet's ``rollingAggregate``.
 
         Example:
             >>> from jetbridge import Pipeline, aggregations, testing

@@ -99,6 +99,8 @@ class CoAggregating(abc.ABC, Generic[ResultT]):
     def aggregate2(self, operation1: AggregateOperation, other: Any, operation2: AggregateOperation) -> ResultT:
         """Aggregate this stage and another one at once: a pair of results, at the end of the input.
 
+        As Jet's ``aggregate2``.
+
         Whole stages give one pair. After a ``group_by`` on both sides each key
         gives ``(key, (result1, result2))``; a key that is on one side only has
         the result of no items for the other.

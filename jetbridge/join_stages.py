@@ -72,6 +72,8 @@ class Joining(abc.ABC, Generic[StageT]):
     ) -> StageT:
         """Pairs of items of the same key that are close in time, as ``(key, (item, other item))``.
 
+        As Flink's interval join; Jet has none.
+
         A pair comes when the second of the two does, with the later one's time.
         Items are kept until the watermark says that none can match them any
         more. An item behind its own partition's watermark is late: it is left
@@ -109,6 +111,8 @@ class Joining(abc.ABC, Generic[StageT]):
 
     def as_of_join(self, other: Any, tolerance: int | dt.timedelta | None = None, how: str = "left") -> StageT:
         """Each item with the other stage's newest item of the same key at its time, as ``(key, (item, newest))``.
+
+        As Flink's temporal join; Jet has none.
 
         The newest one is at or before the item's time; of several at one time
         it is the one that came last. The pair comes when the watermark of both

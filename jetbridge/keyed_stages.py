@@ -25,7 +25,13 @@ StageT = TypeVar("StageT", bound=GeneralStage)
 
 
 class GroupedStage(Aggregating[StageT], CoAggregating[StageT], Joining[StageT], KeyedServing[StageT], Stateful[StageT]):
-    """Items with a key, on their way to a stage that works by key."""
+    """Items with a key, on their way to a stage that works by key; nothing is one until that follows.
+
+    Example:
+        >>> from jetbridge import Pipeline, testing
+        >>> Pipeline.create().read_from(testing.items("tea", "cup")).group_by(len)
+        <GroupedStage after 'items'>
+    """
 
     def __init__(self, stage: StageT, key_fn: Callable[[Any], Any]) -> None:
         self._stage = stage

@@ -38,6 +38,8 @@ class Serving(abc.ABC):
     def map_using_service(self, factory: ServiceFactory, fn: Callable[[Any, Any], Any]) -> Self:
         """Replace each item by what a function of a service and the item returns.
 
+        As Jet's ``mapUsingService``.
+
         Example:
             >>> from jetbridge import Pipeline, services, testing
             >>> words = Pipeline.create().read_from(testing.items("one", "two"))
@@ -57,6 +59,8 @@ class Serving(abc.ABC):
     def filter_using_service(self, factory: ServiceFactory, predicate: Callable[[Any, Any], Any]) -> Self:
         """Keep the items for which a function of a service and the item returns something true.
 
+        As Jet's ``filterUsingService``.
+
         Example:
             >>> from jetbridge import Pipeline, services, testing
             >>> words = Pipeline.create().read_from(testing.items("one", "two"))
@@ -75,6 +79,8 @@ class Serving(abc.ABC):
 
     def flat_map_using_service(self, factory: ServiceFactory, fn: Callable[[Any, Any], Iterable[Any]]) -> Self:
         """Replace each item by all items of the iterable that a function of a service and the item returns.
+
+        As Jet's ``flatMapUsingService``.
 
         A generator is drawn from as its items are needed; the service is in use until its last.
 
@@ -98,6 +104,8 @@ class Serving(abc.ABC):
         self, factory: ServiceFactory, fn: Callable[[Any, list[Any]], Sequence[Any]], max_batch: int = MAX_BATCH
     ) -> Self:
         """Replace items by what a function of a service and many items returns: what a model or a database wants.
+
+        As Jet's ``mapUsingServiceAsyncBatched``, without the ``Async``.
 
         A batch is what has come together by then: nothing waits for more items.
         After `on_error` a batch is one item, so that the item which fails is known.
@@ -130,6 +138,8 @@ class Serving(abc.ABC):
         timeout: int | dt.timedelta | None = None,
     ) -> Self:
         """Replace each item by what a coroutine function of a service and the item returns, many at a time.
+
+        As Jet's ``mapUsingServiceAsync``.
 
         Calls go on at the same time for the items that have come together, at most
         some thousands; a worker process takes the next ones when all these are done.

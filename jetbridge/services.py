@@ -147,11 +147,18 @@ class Lookup(abc.ABC):
         self.name = name
 
     def open(self, context: ConnectorContext) -> None:
-        """Called once in each worker process before the first look-up."""
+        """Called once in each worker process before the first look-up.
+
+        Args:
+            context: What is known of the job and the stage.
+        """
 
     @abc.abstractmethod
     def get_many(self, keys: Sequence[Any]) -> Sequence[Any]:
         """Look keys up, no two of which are equal.
+
+        Args:
+            keys: The keys.
 
         Returns:
             The value of each key in the same order, None where there is none.

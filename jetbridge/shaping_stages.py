@@ -74,6 +74,8 @@ class Shaping(abc.ABC):
     ) -> Self:
         """Log each item and pass it on: logger ``jetbridge.<job name>``, level INFO.
 
+        As Jet's ``peek``.
+
         Example:
             >>> from jetbridge import Pipeline, testing
             >>> prices = Pipeline.create().read_from(testing.items(5, 1200))
@@ -94,6 +96,8 @@ class Shaping(abc.ABC):
 
     def rebalance(self, key_fn: Callable[[Any], Any] | None = None) -> Self:
         """Deal the items out anew, so that the stages below work on all cores: before much work for each item.
+
+        As Jet's ``rebalance``.
 
         It is of use where items come from few places: a stream with timestamps,
         which one process reads, a source of one partition that cannot be cut, or

@@ -92,6 +92,8 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
     def map(self, fn: Callable[[Any], Any]) -> Self:
         """Replace each item by what a function returns; None is an item like any other.
 
+        As Jet's ``map``, which leaves None out.
+
         Example:
             >>> from jetbridge import Pipeline, testing
             >>> words = Pipeline.create().read_from(testing.items("to", "be"))
@@ -109,6 +111,8 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
     def filter(self, predicate: Callable[[Any], Any]) -> Self:
         """Keep the items for which a function returns something true.
 
+        As Jet's ``filter``.
+
         Example:
             >>> from jetbridge import Pipeline, testing
             >>> numbers = Pipeline.create().read_from(testing.items(1, 2, 3, 4))
@@ -125,6 +129,8 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
 
     def flat_map(self, fn: Callable[[Any], Iterable[Any]]) -> Self:
         """Replace each item by all items of the iterable that a function returns.
+
+        As Jet's ``flatMap``.
 
         A generator is drawn from as its items are needed, so one item may give
         more than memory holds.
@@ -145,6 +151,8 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
 
     def merge(self, *others: GeneralStage) -> Self:
         """All items of this stage and of others; each source partition's order is kept.
+
+        As Jet's ``merge``.
 
         Example:
             >>> from jetbridge import Pipeline, testing
@@ -179,6 +187,8 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
     def group_by(self, key_fn: Callable[[Any], Any]) -> GroupedStage[Self]:
         """Group items by a key.
 
+        As Jet's ``groupingKey``.
+
         Keys are equal as in a dict (1, 1.0 and True are one), and NaN is one
         key. They are of the types None, bool, int, float, str, bytes,
         datetime, date, time, timedelta, Decimal, UUID, Enum, and tuples and
@@ -208,6 +218,8 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
     def distinct(self, key_fn: Callable[[Any], Any] | None = None) -> Self:
         """Keep the first item of each key, and emit it at once.
 
+        As Jet's ``distinct``, of which it is not said which item of a key stays.
+
         Example:
             >>> from jetbridge import Pipeline, testing
             >>> words = Pipeline.create().read_from(testing.items("tea", "cup", "teas", "tea"))
@@ -227,6 +239,8 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
 
     def on_error(self, then: str | Sink) -> Self:
         """What becomes of an item on which the user's function in this stage raises.
+
+        Jet has no such thing; Flink has side outputs for it, and Beam's libraries call the sink a dead-letter queue.
 
         Example:
             >>> from jetbridge import Pipeline, testing
@@ -254,6 +268,8 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
     def late_items(self) -> Self:
         """The items that came too late for this stage's windows, matches or states, without times.
 
+        Jet drops them; this is Flink's ``sideOutputLateData``.
+
         Example:
             >>> from jetbridge import Pipeline, aggregations, testing, windows
             >>> clicks = Pipeline.create().read_from(testing.scripted([1, 5, 12, 3])).with_timestamps(lambda at: at)
@@ -274,6 +290,8 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
 
     def apply(self, fn: Callable[[Self], Result]) -> Result:
         """Call a function with this stage, to use a part of a pipeline again.
+
+        As Jet's ``apply``.
 
         Example:
             >>> from jetbridge import Pipeline, testing
@@ -324,6 +342,8 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
     def write_to(self, sink: Sink) -> SinkStage:
         """Send the items to a sink.
 
+        As Jet's ``writeTo``; a sink may be written to once in a pipeline.
+
         Example:
             >>> from jetbridge import Pipeline, testing
             >>> words = Pipeline.create().read_from(testing.items("to", "be"))
@@ -353,7 +373,13 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
 
 
 class BatchStage(GeneralStage, Aggregating["BatchStage"], CoAggregating["BatchStage"], Stateful["BatchStage"]):
-    """A stage of a bounded pipeline, whose input ends."""
+    """A stage of a bounded pipeline, whose input ends.
+
+    Example:
+        >>> from jetbridge import BatchStage, Pipeline, testing
+        >>> isinstance(Pipeline.create().read_from(testing.items(1, 2)), BatchStage)
+        True
+    """
 
     def _check_that_it_ends(self, operator: str, way_out: str = ROLLING) -> None:
         pass  # it does
@@ -366,6 +392,8 @@ class BatchStage(GeneralStage, Aggregating["BatchStage"], CoAggregating["BatchSt
 
     def sort(self, key_fn: Callable[[Any], Any] | None = None, reverse: bool = False) -> BatchStage:
         """All items in order, at the end of the input; equal keys keep the order of arrival.
+
+        As Jet's ``sort``.
 
         Example:
             >>> from jetbridge import Pipeline, testing

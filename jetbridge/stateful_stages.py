@@ -35,6 +35,8 @@ class Stateful(abc.ABC, Generic[ResultT]):
     ) -> ResultT:
         """Replace each item by what a function returns that also has a state, and may change it.
 
+        As Jet's ``mapStateful``.
+
         There is one state for the whole stage or, after a ``group_by``, one for
         each key. The function changes it in place, so it is an object that can
         be changed: a dict, a list, an instance of a class of yours, or
@@ -101,6 +103,8 @@ class Stateful(abc.ABC, Generic[ResultT]):
     ) -> ResultT:
         """Keep the items for which a function returns something true that also has a state, and may change it.
 
+        As Jet's ``filterStateful``.
+
         Example:
             >>> from jetbridge import Pipeline, testing
             >>> def has_changed(state, n):
@@ -131,6 +135,8 @@ class Stateful(abc.ABC, Generic[ResultT]):
     ) -> ResultT:
         """Replace each item by all items of the iterable that a function returns, which also has a state.
 
+        As Jet's ``flatMapStateful``.
+
         Example:
             The visits to a site: the clicks of a visitor until there is none for half an hour.
 
@@ -160,6 +166,8 @@ class Stateful(abc.ABC, Generic[ResultT]):
 
     def custom(self, kernel_factory: Callable[[], CustomKernel]) -> ResultT:
         """Run a kernel of your own, for what no other stage does: any state, and results at times of its choice.
+
+        What a processor of one's own is in Jet (``customTransform``), and a keyed process function in Flink.
 
         Example:
             >>> from jetbridge import CustomKernel, Pipeline, testing

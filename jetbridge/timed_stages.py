@@ -39,6 +39,8 @@ class Timing(abc.ABC):
     ) -> Self:
         """Give each item its time, which windows and joins go by; stages without state keep it.
 
+        As Jet's ``addTimestamps``, with the watermarks of Flink: by source partition.
+
         The watermark of a source partition follows the newest time in it at a
         distance. An item is late for a window that ends at or before its own
         partition's watermark; on a batch stage nothing is late.
@@ -73,6 +75,8 @@ class Timing(abc.ABC):
     ) -> Self:
         """Give each item the time that its source has for it, such as when it was published.
 
+        As Jet's ``withNativeTimestamps``.
+
         Example:
             >>> from jetbridge import Pipeline, aggregations, testing, windows
             >>> ticks = Pipeline.create().read_from(testing.scripted([3, 14], times=lambda at: at, ends=True))
@@ -102,6 +106,8 @@ class Timing(abc.ABC):
 
     def with_ingestion_timestamps(self) -> Self:
         """Give each item the time at which it is read, by the clock of the machine that reads.
+
+        As Jet's ``withIngestionTimestamps``.
 
         It is never late, and after a restart it may have another time.
 
@@ -151,6 +157,8 @@ class Timing(abc.ABC):
 
     def window(self, window: Window) -> WindowedStage[Any]:
         """Divide the items by their times, for an aggregate or distinct of each window.
+
+        As Jet's ``window``.
 
         ``stage.window(w).group_by(fn)`` and ``stage.group_by(fn).window(w)`` are the same.
 

@@ -28,12 +28,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Window:
-    """How items are divided; `tumbling`, `sliding` and `session` make one."""
+    """How items are divided; `tumbling`, `sliding` and `session` make one.
+
+    Example:
+        >>> from jetbridge import windows
+        >>> isinstance(windows.tumbling(1000), windows.Window)
+        True
+    """
 
 
 @dataclass(frozen=True)
 class SlidingWindow(Window):
     """Windows of one size, one at each step; tumbling ones when both are equal.
+
+    Example:
+        >>> SlidingWindow(size=1000, step=1000) == tumbling(1000)
+        True
 
     Attributes:
         size: In milliseconds.
@@ -48,6 +58,10 @@ class SlidingWindow(Window):
 class SessionWindow(Window):
     """Windows of activity: one ends when nothing came for a time.
 
+    Example:
+        >>> SessionWindow(gap=1000) == session(1000)
+        True
+
     Attributes:
         gap: That time, in milliseconds.
     """
@@ -57,6 +71,12 @@ class SessionWindow(Window):
 
 class WindowResult(NamedTuple):
     """The result of a window.
+
+    Example:
+        >>> from jetbridge import WindowResult
+        >>> start, end, value, is_early = WindowResult(0, 60_000, 17)
+        >>> (end - start) // 1000, value, is_early
+        (60, 17, False)
 
     Attributes:
         start: Its first millisecond, since 1970.
@@ -73,6 +93,12 @@ class WindowResult(NamedTuple):
 
 class KeyedWindowResult(NamedTuple):
     """The result of a window for one key.
+
+    Example:
+        >>> from jetbridge import KeyedWindowResult
+        >>> result = KeyedWindowResult(start=0, end=60_000, key="tea", value=17)
+        >>> result.key, result.value
+        ('tea', 17)
 
     Attributes:
         start: The window's first millisecond, since 1970.
