@@ -130,9 +130,9 @@ class ListSink(AppendingSink):
 
     def _is_there(self, items: list[bytes], base: int) -> bool:
         size = self._end()
-        start = min(base, max(0, size - len(items)))
         found: list[bytes] = []
-        for at in range(start, size, _PAGE):
+        # Never before the base: equal items that stand there are of an earlier call.
+        for at in range(base, size, _PAGE):
             stop = min(at + _PAGE, size)
             page = self.link.call(functools.partial(self._page, at, stop))
             found += [bytes(each.buffer) for each in page]
