@@ -28,16 +28,18 @@ class Aggregating(abc.ABC, Generic[ResultT]):
     ) -> ResultT:
         """Fold items into one result, which is emitted at the end of the input.
 
+        As Jet's ``aggregate``.
+
         All items of a stage give one result, also when there are none. After a
         ``group_by``, those of each key give one, ``(key, result)``.
 
         Example:
-            >>> from jetbridge import Pipeline, aggregations
-            >>> words = Pipeline.create().read_from(Pipeline.from_list("words", ["a", "b", "a"]))
-            >>> words.aggregate(accumulator=lambda text, word: text + word, initial="")
-            <BatchStage 'aggregate'>
-            >>> words.group_by(lambda word: word).aggregate(aggregations.counting())
-            <BatchStage 'aggregate-2'>
+            >>> from jetbridge import Pipeline, aggregations, testing
+            >>> words = Pipeline.create().read_from(testing.items("tea", "cup", "teas"))
+            >>> testing.run_kernels(words.aggregate(accumulator=lambda total, word: total + len(word), initial=0))
+            [10]
+            >>> sorted(testing.run_kernels(words.group_by(len).aggregate(aggregations.counting())))
+            [(3, 2), (4, 1)]
 
         Args:
             accumulator: ``(accumulated, item) -> accumulated``, or an operation
@@ -65,12 +67,19 @@ class Aggregating(abc.ABC, Generic[ResultT]):
     ) -> ResultT:
         """Emit, for each item, the result of the items up to it: of all, or ``(key, result)`` of those of its key.
 
-        The arguments are those of `aggregate`.
+        As Jet's ``rollingAggregate``.
 
         Example:
-            >>> from jetbridge import Pipeline, StreamSource, aggregations
-            >>> Pipeline.create().read_from(StreamSource("clicks")).rolling_aggregate(aggregations.counting())
-            <StreamStage 'rolling_aggregate'>
+            >>> from jetbridge import Pipeline, aggregations, testing
+            >>> numbers = Pipeline.create().read_from(testing.items(1, 2, 3))
+            >>> testing.run_kernels(numbers.rolling_aggregate(aggregations.summing()))
+            [1, 3, 6]
+
+        Args:
+            accumulator: As for `aggregate`.
+            initial: Likewise.
+            combiner: Likewise.
+            finisher: Likewise.
 
         Raises:
             PipelineError: When something is no function, or ``initial`` is not neutral.

@@ -49,6 +49,15 @@ class Client:
     those that read a stream never end and are suspended. When the block is left by
     an exception (Ctrl-C and a non-zero ``SystemExit`` too), all become SUSPENDED
     at once.
+
+    Example:
+        >>> import jetbridge, tempfile
+        >>> client = jetbridge.connect(home=tempfile.mkdtemp())
+        >>> words, prices, clicks = client.get_list("words"), client.get_map("prices"), client.get_stream("clicks")
+        >>> _ = words.add("tea"), prices.put("tea", 3), clicks.publish("/shop")
+        >>> words.get_all(), prices.get("tea"), clicks.size(), client.get_jet()
+        (['tea'], 3, 1, <JetService runner='direct'>)
+        >>> client.shutdown()
     """
 
     def __init__(self, session: Session) -> None:
@@ -68,6 +77,9 @@ class Client:
         """The stored list of a name; it comes into being with its first item.
 
         For a client of a Hazelcast cluster this and the others give that client's own blocking structures.
+
+        Args:
+            name: The list's name.
         """
         self._session.check_open()
         if self._session.structures is not None:
@@ -75,14 +87,22 @@ class Client:
         return StoredList(self._session.db, name)
 
     def get_map(self, name: str) -> StoredMap:
-        """The stored map of a name; it comes into being with its first entry."""
+        """The stored map of a name; it comes into being with its first entry.
+
+        Args:
+            name: The map's name.
+        """
         self._session.check_open()
         if self._session.structures is not None:
             return cast("StoredMap", self._session.structures.map(name))
         return StoredMap(self._session.db, name)
 
     def get_stream(self, name: str) -> StoredStream:
-        """The stored stream of a name; it comes into being with its first item."""
+        """The stored stream of a name; it comes into being with its first item.
+
+        Args:
+            name: The stream's name.
+        """
         self._session.check_open()
         if self._session.structures is not None:
             return cast("StoredStream", self._session.structures.stream(name))
@@ -116,7 +136,23 @@ class Client:
 
 
 class JetService:
-    """Submits pipelines as jobs and finds jobs again; `Client.get_jet` gives it."""
+    """Submits pipelines as jobs and finds jobs again; `Client.get_jet` gives it.
+
+    Example:
+        >>> import jetbridge, tempfile
+        >>> from jetbridge import JobConfig, Pipeline
+        >>> pipeline = Pipeline.create()
+        >>> stage = pipeline.read_from(Pipeline.from_list("words", ["tea"])).write_to(Pipeline.to_list("copy"))
+        >>> with jetbridge.connect(home=tempfile.mkdtemp()) as client:
+        ...     jet, config = client.get_jet(), JobConfig(name="copying")
+        ...     job = jet.submit(pipeline, config)
+        ...     job.join()
+        ...     print(jet.get_job(job.id).status, jet.get_job_by_name("copying").id == job.id)
+        ...     jet.new_job_if_absent(pipeline, config).join()
+        ...     print(len(jet.get_jobs("copying")), jet.get_job_state_snapshots(), jet.get_job_state_snapshot("monday"))
+        COMPLETED True
+        2 [] None
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -196,12 +232,20 @@ class JetService:
             return Job(self._session, record)
 
     def get_job(self, job_id: str) -> Job | None:
-        """The job of an id, or None."""
+        """The job of an id, or None.
+
+        Args:
+            job_id: A job's ``id``.
+        """
         record = self._session.read(job_id)
         return None if record is None else Job(self._session, record)
 
     def get_job_by_name(self, name: str) -> Job | None:
-        """The active job of a name or, without one, the newest that had it; None if none ever had."""
+        """The active job of a name or, without one, the newest that had it; None if none ever had.
+
+        Args:
+            name: The name in the job's config.
+        """
         self._session.check_open()
         record = self._session.registry.by_name(name)
         return None if record is None else Job(self._session, self._session.settled(record))
@@ -224,6 +268,9 @@ class JetService:
 
     def get_job_state_snapshot(self, name: str) -> JobStateSnapshot | None:
         """The named snapshot of a name, or None.
+
+        Args:
+            name: The name that it was exported under.
 
         Raises:
             SnapshotError: When the name cannot be one, or the snapshot cannot be read.

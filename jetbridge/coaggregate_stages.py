@@ -52,6 +52,14 @@ class AggregateBuilder(Generic[ResultT]):
     def add(self, stage: Any, operation: AggregateOperation) -> Tag:
         """Add an input.
 
+        Example:
+            >>> from jetbridge import Pipeline, aggregations, testing
+            >>> pipeline = Pipeline.create()
+            >>> builder = pipeline.read_from(testing.items(1, 2)).aggregate_builder(aggregations.summing())
+            >>> words = builder.add(pipeline.read_from(testing.items("to", "be")), aggregations.to_list())
+            >>> testing.run_kernels(builder.build().map(lambda results: results[words]))
+            [['to', 'be']]
+
         Args:
             stage: As the ``other`` of ``aggregate2``.
             operation: What becomes of its items.
@@ -67,7 +75,15 @@ class AggregateBuilder(Generic[ResultT]):
         return Tag(len(self._inputs))
 
     def build(self) -> ResultT:
-        """The stage with the results.
+        """The stage with the results, each a tuple.
+
+        Example:
+            >>> from jetbridge import Pipeline, aggregations, testing
+            >>> pipeline = Pipeline.create()
+            >>> builder = pipeline.read_from(testing.items(1, 2)).aggregate_builder(aggregations.summing())
+            >>> _ = builder.add(pipeline.read_from(testing.items("to", "be")), aggregations.counting())
+            >>> testing.run_kernels(builder.build())
+            [(3, 2)]
 
         Raises:
             PipelineError: On streams without a window, which have no end.
@@ -83,18 +99,20 @@ class CoAggregating(abc.ABC, Generic[ResultT]):
     def aggregate2(self, operation1: AggregateOperation, other: Any, operation2: AggregateOperation) -> ResultT:
         """Aggregate this stage and another one at once: a pair of results, at the end of the input.
 
+        As Jet's ``aggregate2``.
+
         Whole stages give one pair. After a ``group_by`` on both sides each key
         gives ``(key, (result1, result2))``; a key that is on one side only has
         the result of no items for the other.
 
         Example:
-            >>> from jetbridge import Pipeline, aggregations
+            >>> from jetbridge import Pipeline, aggregations, testing
             >>> pipeline = Pipeline.create()
-            >>> views = pipeline.read_from(Pipeline.from_list("views", [("ann", "/a"), ("bob", "/b")]))
-            >>> buys = pipeline.read_from(Pipeline.from_list("buys", [("ann", 20)]))
-            >>> seen, bought = views.group_by(lambda view: view[0]), buys.group_by(lambda buy: buy[0])
-            >>> seen.aggregate2(aggregations.counting(), bought, aggregations.summing(lambda buy: buy[1]))
-            <BatchStage 'aggregate2'>
+            >>> views = pipeline.read_from(testing.items(("ann", "/a"), ("bob", "/b"))).group_by(lambda view: view[0])
+            >>> buys = pipeline.read_from(testing.items(("ann", 20))).group_by(lambda buy: buy[0])
+            >>> both = views.aggregate2(aggregations.counting(), buys, aggregations.summing(lambda buy: buy[1]))
+            >>> sorted(testing.run_kernels(both))
+            [('ann', (1, 20)), ('bob', (1, 0))]
 
         Args:
             operation1: What becomes of the items of this stage: one of `jetbridge.aggregations`.
@@ -117,6 +135,21 @@ class CoAggregating(abc.ABC, Generic[ResultT]):
     ) -> ResultT:
         """Aggregate this stage and two others at once, into three results: see `aggregate2`.
 
+        Example:
+            >>> from jetbridge import Pipeline, aggregations, testing
+            >>> pipeline = Pipeline.create()
+            >>> views, clicks, buys = (pipeline.read_from(testing.items(*range(count))) for count in (4, 2, 1))
+            >>> count = aggregations.counting()
+            >>> testing.run_kernels(views.aggregate3(count, clicks, count, buys, count))
+            [(4, 2, 1)]
+
+        Args:
+            operation1: As for `aggregate2`.
+            other2: As the ``other`` of `aggregate2`.
+            operation2: What becomes of its items.
+            other3: Likewise.
+            operation3: Likewise.
+
         Raises:
             PipelineError: As for `aggregate2`.
         """
@@ -129,14 +162,13 @@ class CoAggregating(abc.ABC, Generic[ResultT]):
         """Aggregate any number of stages at once.
 
         Example:
-            >>> from jetbridge import Pipeline, aggregations
+            >>> from jetbridge import Pipeline, aggregations, testing
             >>> pipeline = Pipeline.create()
-            >>> views, clicks, buys = (pipeline.read_from(Pipeline.from_list(name, [])) for name in ("v", "c", "b"))
+            >>> views, buys = pipeline.read_from(testing.items("/a", "/b")), pipeline.read_from(testing.items(20, 5))
             >>> builder = views.aggregate_builder(aggregations.counting())
-            >>> clicked = builder.add(clicks, aggregations.counting())
-            >>> bought = builder.add(buys, aggregations.summing())
-            >>> builder.build().map(lambda results: results[bought] / results[builder.tag0])
-            <BatchStage 'map'>
+            >>> bought, viewed = builder.add(buys, aggregations.summing()), builder.tag0
+            >>> testing.run_kernels(builder.build().map(lambda results: results[bought] / results[viewed]))
+            [12.5]
 
         Args:
             operation: What becomes of the items of this stage.
@@ -198,14 +230,13 @@ class CoWindowing(CoAggregating[ResultT]):
         watermark of both. A session is one of both sides' items together.
 
         Example:
-            >>> from jetbridge import Pipeline, StreamSource, aggregations, windows
+            >>> from jetbridge import Pipeline, aggregations, testing, windows
             >>> pipeline = Pipeline.create()
-            >>> views = pipeline.read_from(StreamSource("views")).with_timestamps(lambda view: view["at"])
-            >>> buys = pipeline.read_from(StreamSource("buys")).with_timestamps(lambda buy: buy["at"])
-            >>> seen, bought = views.group_by(lambda view: view["who"]), buys.group_by(lambda buy: buy["who"])
-            >>> by_hour = seen.window(windows.tumbling(3_600_000))
-            >>> by_hour.aggregate2(aggregations.counting(), bought, aggregations.counting())
-            <StreamStage 'aggregate2'>
+            >>> views, buys = (pipeline.read_from(testing.items(*at)).with_timestamps(int) for at in ([1, 7, 12], [3]))
+            >>> by_ten, count = views.window(windows.tumbling(10)), aggregations.counting()
+            >>> both = by_ten.aggregate2(count, buys, count)
+            >>> testing.run_kernels(both.map(lambda window: (window.end, window.value)))
+            [(10, (2, 1)), (20, (1, 0))]
 
         Args:
             operation1: What becomes of the items of this stage: one of `jetbridge.aggregations`.
@@ -232,6 +263,23 @@ class CoWindowing(CoAggregating[ResultT]):
     ) -> ResultT:
         """Aggregate this stage and two others at once, into three results for each window: see `aggregate2`.
 
+        Example:
+            >>> from jetbridge import Pipeline, aggregations, testing, windows
+            >>> pipeline = Pipeline.create()
+            >>> views, clicks, buys = (pipeline.read_from(testing.items(at)).with_timestamps(int) for at in (1, 2, 3))
+            >>> by_ten, count = views.window(windows.tumbling(10)), aggregations.counting()
+            >>> all_three = by_ten.aggregate3(count, clicks, count, buys, count)
+            >>> testing.run_kernels(all_three.map(lambda window: window.value))
+            [(1, 1, 1)]
+
+        Args:
+            operation1: As for `aggregate2`.
+            other2: As the ``other`` of `aggregate2`.
+            operation2: What becomes of its items.
+            other3: Likewise.
+            operation3: Likewise.
+            early_results_period: As for `WindowedStage.aggregate`.
+
         Raises:
             PipelineError: As for `aggregate2`.
         """
@@ -245,6 +293,22 @@ class CoWindowing(CoAggregating[ResultT]):
         self, operation: AggregateOperation, *, early_results_period: int | dt.timedelta = 0
     ) -> AggregateBuilder[ResultT]:
         """Aggregate any number of stages at once, for each window: see `CoAggregating.aggregate_builder`.
+
+        Example:
+            >>> from jetbridge import Pipeline, aggregations, testing, windows
+            >>> pipeline = Pipeline.create()
+            >>> views, buys = (pipeline.read_from(testing.items(at)).with_timestamps(int) for at in (1, 3))
+            >>> builder = views.window(windows.tumbling(10)).aggregate_builder(aggregations.counting())
+            >>> bought = builder.add(buys, aggregations.summing())
+            >>> testing.run_kernels(builder.build().map(lambda window: window.value[bought]))
+            [3]
+
+        Args:
+            operation: What becomes of the items of this stage.
+            early_results_period: As for `WindowedStage.aggregate`.
+
+        Returns:
+            A builder, with ``add`` and ``build``.
 
         Raises:
             PipelineError: When ``operation`` is none.

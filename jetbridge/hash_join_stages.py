@@ -42,6 +42,15 @@ class HashJoinBuilder:
     def add(self, other: Any, on: On, *, as_list: bool = False) -> Tag:
         """Add a build side; an item without a match gets None, or an empty list.
 
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> pipeline = Pipeline.create()
+            >>> sales, prices = pipeline.read_from(testing.items("mate")), pipeline.read_from(testing.items(("tea", 3)))
+            >>> builder = sales.hash_join_builder()
+            >>> price = builder.add(prices, lambda sale: sale)
+            >>> testing.run_kernels(builder.build(lambda sale, matches: (sale, matches[price])))
+            [('mate', None)]
+
         Args:
             other: As for `HashJoining.hash_join`.
             on: Likewise.
@@ -59,6 +68,23 @@ class HashJoinBuilder:
     def add_inner(self, other: Any, on: On, *, as_list: bool = False) -> Tag:
         """Add a build side; an item without a match in it is left out.
 
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> pipeline = Pipeline.create()
+            >>> sales = pipeline.read_from(testing.items("mate", "tea"))
+            >>> builder = sales.hash_join_builder()
+            >>> price = builder.add_inner(pipeline.read_from(testing.items(("tea", 3))), lambda sale: sale)
+            >>> testing.run_kernels(builder.build(lambda sale, matches: (sale, matches[price])))
+            [('tea', 3)]
+
+        Args:
+            other: As for `HashJoining.hash_join`.
+            on: Likewise.
+            as_list: Likewise.
+
+        Returns:
+            The place of its match in the tuple of matches.
+
         Raises:
             PipelineError: As for `HashJoining.hash_join`.
         """
@@ -67,6 +93,14 @@ class HashJoinBuilder:
 
     def build(self, fn: Callable[[Any, tuple[Any, ...]], Any] | None = None) -> Any:
         """The joined stage.
+
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> pipeline = Pipeline.create()
+            >>> builder = pipeline.read_from(testing.items("tea")).hash_join_builder()
+            >>> price = builder.add(pipeline.read_from(testing.items(("tea", 3))), lambda sale: sale)
+            >>> testing.run_kernels(builder.build())
+            [('tea', (3,))]
 
         Args:
             fn: ``(item, matches) -> result``; without it results are ``(item, matches)``.
@@ -98,13 +132,13 @@ class HashJoining(abc.ABC):
         their order.
 
         Example:
-            >>> from jetbridge import Pipeline, StreamSource
+            >>> from jetbridge import Pipeline, testing
             >>> pipeline = Pipeline.create()
-            >>> countries = pipeline.read_from(Pipeline.from_list("countries", [{"code": "CH", "name": "Switzerland"}]))
-            >>> visits = pipeline.read_from(StreamSource("visits"))
-            >>> on = (lambda visit: visit["country"], lambda country: country["code"])
-            >>> visits.hash_join(countries, on, lambda visit, country: {**visit, "in": country and country["name"]})
-            <StreamStage 'hash_join'>
+            >>> sales = pipeline.read_from(testing.items("tea", "mate"))
+            >>> prices = pipeline.read_from(testing.items({"of": "tea", "price": 3}))
+            >>> joined = sales.hash_join(prices, (lambda sale: sale, lambda price: price["of"]))
+            >>> sorted(testing.run_kernels(joined))
+            [('mate', None), ('tea', {'of': 'tea', 'price': 3})]
 
         Args:
             other: A batch stage of the same pipeline.
@@ -125,6 +159,20 @@ class HashJoining(abc.ABC):
     ) -> Self:
         """Like `hash_join`, without the items that nothing matches.
 
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> pipeline = Pipeline.create()
+            >>> sales = pipeline.read_from(testing.items("tea", "mate"))
+            >>> prices = pipeline.read_from(testing.items(("tea", 3)))
+            >>> testing.run_kernels(sales.inner_hash_join(prices, lambda sale: sale))
+            [('tea', 3)]
+
+        Args:
+            other: As for `hash_join`.
+            on: Likewise.
+            fn: Likewise.
+            as_list: Likewise.
+
         Raises:
             PipelineError: As for `hash_join`.
         """
@@ -135,6 +183,14 @@ class HashJoining(abc.ABC):
         self, other1: Any, on1: On, other2: Any, on2: On, fn: Callable[[Any, Any, Any], Any] | None = None
     ) -> Self:
         """Like `hash_join` with two batch stages: a result for each pair of matches.
+
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> pipeline = Pipeline.create()
+            >>> sales, prices = pipeline.read_from(testing.items("tea")), pipeline.read_from(testing.items(("tea", 3)))
+            >>> origins = pipeline.read_from(testing.items(("mate", "Peru")))
+            >>> testing.run_kernels(sales.hash_join2(prices, lambda sale: sale, origins, lambda sale: sale))
+            [('tea', 3, None)]
 
         Args:
             other1: A batch stage of the same pipeline.
@@ -153,6 +209,22 @@ class HashJoining(abc.ABC):
     ) -> Self:
         """Like `hash_join2`, without the items that have no match in both.
 
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> pipeline = Pipeline.create()
+            >>> sales, prices = pipeline.read_from(testing.items("tea")), pipeline.read_from(testing.items(("tea", 3)))
+            >>> origins = pipeline.read_from(testing.items(("tea", "Assam"), ("tea", "Nepal")))
+            >>> joined = sales.inner_hash_join2(prices, lambda sale: sale, origins, lambda sale: sale)
+            >>> sorted(testing.run_kernels(joined))
+            [('tea', 3, 'Assam'), ('tea', 3, 'Nepal')]
+
+        Args:
+            other1: As for `hash_join2`.
+            on1: Likewise.
+            other2: Likewise.
+            on2: Likewise.
+            fn: Likewise.
+
         Raises:
             PipelineError: As for `hash_join`.
         """
@@ -162,15 +234,14 @@ class HashJoining(abc.ABC):
         """Join with any number of batch stages.
 
         Example:
-            >>> from jetbridge import Pipeline
+            >>> from jetbridge import Pipeline, testing
             >>> pipeline = Pipeline.create()
-            >>> sales = pipeline.read_from(Pipeline.from_list("sales", [{"shop": 1, "item": "tea"}]))
-            >>> shops = pipeline.read_from(Pipeline.from_list("shops", [(1, "Bern")]))
-            >>> prices = pipeline.read_from(Pipeline.from_list("prices", [("tea", 3)]))
+            >>> sales = pipeline.read_from(testing.items({"shop": 1, "item": "tea"}))
+            >>> shops, prices = (pipeline.read_from(testing.items(entry)) for entry in [(1, "Bern"), ("tea", 3)])
             >>> builder = sales.hash_join_builder()
             >>> shop, price = builder.add(shops, lambda s: s["shop"]), builder.add_inner(prices, lambda s: s["item"])
-            >>> builder.build(lambda sale, matches: (matches[shop], matches[price]))
-            <BatchStage 'hash_join'>
+            >>> testing.run_kernels(builder.build(lambda sale, matches: (matches[shop], matches[price])))
+            [('Bern', 3)]
 
         Returns:
             A builder, with ``add``, ``add_inner`` and ``build``; the first two give the place of a match.

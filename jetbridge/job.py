@@ -90,6 +90,11 @@ _AT_REST = (JobStatus.SUSPENDED.value, JobStatus.SUSPENDED_EXPORTING_SNAPSHOT.va
 class JobStatusEvent(NamedTuple):
     """A change of a job's status; see `Job.add_status_listener`.
 
+    Example:
+        >>> from jetbridge import JobStatus, JobStatusEvent
+        >>> JobStatusEvent(JobStatus.RUNNING, JobStatus.FAILED, is_user_requested=True).new_status.is_terminal()
+        True
+
     Attributes:
         previous_status: The status before.
         new_status: The status after.
@@ -115,6 +120,25 @@ class Job:
         ...     job.join(timeout=60)
         ...     print(job.name, job.status, client.get_list("squares").get_all())
         squares COMPLETED [1, 4, 9]
+
+        A job that reads a stream is steered:
+
+        >>> from jetbridge import StreamSource
+        >>> pipeline = Pipeline.create()
+        >>> stage = pipeline.read_from(StreamSource("clicks")).write_to(Pipeline.to_list("seen"))
+        >>> with jetbridge.connect(home=tempfile.mkdtemp()) as client:
+        ...     job = client.get_jet().submit(pipeline, JobConfig(processing_guarantee="EXACTLY_ONCE"))
+        ...     job.suspend()
+        ...     print(job.status)
+        ...     job.resume()
+        ...     job.restart()
+        ...     job.export_snapshot("monday")
+        ...     print(job.get_metrics().received_count, job.is_terminal())
+        ...     job.cancel()
+        ...     print(job.status, job.is_terminal(), job.is_user_cancelled)
+        SUSPENDED
+        0 False
+        FAILED True True
     """
 
     def __init__(self, session: Session, record: JobRecord) -> None:
@@ -281,6 +305,8 @@ class Job:
             ...     stage = pipeline.read_from(Pipeline.from_list("numbers", [1])).write_to(Pipeline.to_list("copy"))
             ...     job = client.get_jet().submit(pipeline)
             ...     listener_id = job.add_status_listener(heard.append)
+            ...     job.join()
+            ...     was_there = job.remove_status_listener(listener_id)
             >>> print(heard[-1].previous_status, heard[-1].new_status, heard[-1].is_user_requested)
             RUNNING COMPLETED False
 
@@ -305,6 +331,9 @@ class Job:
 
     def remove_status_listener(self, listener_id: str) -> bool:
         """Call a listener no more.
+
+        Args:
+            listener_id: What `add_status_listener` returned.
 
         Returns:
             False when the job has no such listener: it was removed, or the job has ended.

@@ -31,13 +31,14 @@ class Joining(abc.ABC, Generic[StageT]):
         sides' items together.
 
         Example:
-            >>> from jetbridge import Pipeline, StreamSource, windows
+            >>> from jetbridge import Pipeline, testing, windows
             >>> pipeline = Pipeline.create()
-            >>> orders = pipeline.read_from(StreamSource("orders")).with_timestamps(lambda order: order["at"])
-            >>> payments = pipeline.read_from(StreamSource("payments")).with_timestamps(lambda paid: paid["at"])
-            >>> by_order, paid = orders.group_by(lambda o: o["id"]), payments.group_by(lambda p: p["order"])
-            >>> by_order.join_window(paid, windows.tumbling(60_000), how="left")
-            <StreamStage 'join_window'>
+            >>> ordered = pipeline.read_from(testing.items(("ann", 1), ("bob", 2))).with_timestamps(lambda o: o[1])
+            >>> paid = pipeline.read_from(testing.items(("ann", 5))).with_timestamps(lambda p: p[1])
+            >>> by_name = ordered.group_by(lambda o: o[0]), paid.group_by(lambda p: p[0])
+            >>> pairs = by_name[0].join_window(by_name[1], windows.tumbling(10), how="left")
+            >>> sorted(testing.run_kernels(pairs.map(lambda window: (window.key, window.value))))
+            [('ann', (('ann', 1), ('ann', 5))), ('bob', (('bob', 2), None))]
 
         Args:
             other: A grouped stage of the same pipeline; the items of both have times.
@@ -71,19 +72,21 @@ class Joining(abc.ABC, Generic[StageT]):
     ) -> StageT:
         """Pairs of items of the same key that are close in time, as ``(key, (item, other item))``.
 
+        As Flink's interval join; Jet has none.
+
         A pair comes when the second of the two does, with the later one's time.
         Items are kept until the watermark says that none can match them any
         more. An item behind its own partition's watermark is late: it is left
         out, and goes to `late_items`.
 
         Example:
-            >>> from jetbridge import Pipeline, StreamSource
+            >>> from jetbridge import Pipeline, testing
             >>> pipeline = Pipeline.create()
-            >>> shown = pipeline.read_from(StreamSource("shown")).with_timestamps(lambda ad: ad["at"])
-            >>> clicked = pipeline.read_from(StreamSource("clicked")).with_timestamps(lambda click: click["at"])
-            >>> ads, clicks = shown.group_by(lambda ad: ad["id"]), clicked.group_by(lambda click: click["ad"])
-            >>> ads.interval_join(clicks, before=0, after=30_000, how="left")
-            <StreamStage 'interval_join'>
+            >>> shown = pipeline.read_from(testing.items(("ad", 1), ("ad", 50))).with_timestamps(lambda s: s[1])
+            >>> clicked = pipeline.read_from(testing.items(("ad", 9))).with_timestamps(lambda c: c[1])
+            >>> ads, clicks = shown.group_by(lambda s: s[0]), clicked.group_by(lambda c: c[0])
+            >>> sorted(testing.run_kernels(ads.interval_join(clicks, before=0, after=30, how="left")))
+            [('ad', (('ad', 1), ('ad', 9))), ('ad', (('ad', 50), None))]
 
         Args:
             other: A grouped stage of the same pipeline; the items of both have times.
@@ -109,6 +112,8 @@ class Joining(abc.ABC, Generic[StageT]):
     def as_of_join(self, other: Any, tolerance: int | dt.timedelta | None = None, how: str = "left") -> StageT:
         """Each item with the other stage's newest item of the same key at its time, as ``(key, (item, newest))``.
 
+        As Flink's temporal join; Jet has none.
+
         The newest one is at or before the item's time; of several at one time
         it is the one that came last. The pair comes when the watermark of both
         stages has passed the item, so it does not depend on which was read
@@ -116,13 +121,14 @@ class Joining(abc.ABC, Generic[StageT]):
         watermark is late: it is left out, and goes to `late_items`.
 
         Example:
-            >>> from jetbridge import Pipeline
+            >>> from jetbridge import Pipeline, testing
             >>> pipeline = Pipeline.create()
-            >>> trades = pipeline.read_from(Pipeline.from_list("trades", [("ACME", 7), ("ACME", 12)]))
-            >>> quotes = pipeline.read_from(Pipeline.from_list("quotes", [("ACME", 5, 1.25)]))
-            >>> trades, quotes = trades.with_timestamps(lambda t: t[1]), quotes.with_timestamps(lambda q: q[1])
-            >>> trades.group_by(lambda t: t[0]).as_of_join(quotes.group_by(lambda q: q[0]), tolerance=1_000)
-            <BatchStage 'as_of_join'>
+            >>> trades = pipeline.read_from(testing.items(("ACME", 7))).with_timestamps(lambda t: t[1])
+            >>> quotes = pipeline.read_from(testing.items(("ACME", 5, 1.25), ("ACME", 9, 1.5)))
+            >>> quotes = quotes.with_timestamps(lambda q: q[1])
+            >>> by_name = trades.group_by(lambda t: t[0]), quotes.group_by(lambda q: q[0])
+            >>> testing.run_kernels(by_name[0].as_of_join(by_name[1], tolerance=1_000))
+            [('ACME', (('ACME', 7), ('ACME', 5, 1.25)))]
 
         Args:
             other: A grouped stage of the same pipeline; the items of both have times.

@@ -25,7 +25,13 @@ StageT = TypeVar("StageT", bound=GeneralStage)
 
 
 class GroupedStage(Aggregating[StageT], CoAggregating[StageT], Joining[StageT], KeyedServing[StageT], Stateful[StageT]):
-    """Items with a key, on their way to a stage that works by key."""
+    """Items with a key, on their way to a stage that works by key; nothing is one until that follows.
+
+    Example:
+        >>> from jetbridge import Pipeline, testing
+        >>> Pipeline.create().read_from(testing.items("tea", "cup")).group_by(len)
+        <GroupedStage after 'items'>
+    """
 
     def __init__(self, stage: StageT, key_fn: Callable[[Any], Any]) -> None:
         self._stage = stage
@@ -33,11 +39,29 @@ class GroupedStage(Aggregating[StageT], CoAggregating[StageT], Joining[StageT], 
         self._used = False
 
     def distinct(self) -> StageT:
-        """The first item of each key, as soon as it is seen."""
+        """The first item of each key, as soon as it is seen.
+
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> words = Pipeline.create().read_from(testing.items("tea", "cup", "teas"))
+            >>> sorted(testing.run_kernels(words.group_by(len).distinct()))
+            ['tea', 'teas']
+        """
         return self._then(DistinctNode, "distinct")
 
     def window(self, window: Window) -> WindowedStage[StageT]:
         """Divide the items of each key by their times, too.
+
+        Example:
+            >>> from jetbridge import Pipeline, aggregations, testing, windows
+            >>> sold = Pipeline.create().read_from(testing.items(("tea", 1), ("tea", 7), ("tea", 12)))
+            >>> by_name = sold.with_timestamps(lambda sale: sale[1]).group_by(lambda sale: sale[0])
+            >>> counts = by_name.window(windows.tumbling(10)).aggregate(aggregations.counting())
+            >>> testing.run_kernels(counts.map(lambda window: (window.key, window.end, window.value)))
+            [('tea', 10, 2), ('tea', 20, 1)]
+
+        Args:
+            window: One of `jetbridge.windows`.
 
         Raises:
             PipelineError: When the items have no times, or ``window`` is no window.
@@ -48,6 +72,15 @@ class GroupedStage(Aggregating[StageT], CoAggregating[StageT], Joining[StageT], 
     def write_to(self, sink: Sink) -> SinkStage:
         """Send all items of each key to a sink, as ``(key, [items])``, at the end of the input.
 
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> words = Pipeline.create().read_from(testing.items("tea", "cup", "teas"))
+            >>> words.group_by(len).write_to(Pipeline.to_map("words by length"))
+            <SinkStage 'words by length'>
+
+        Args:
+            sink: As for `GeneralStage.write_to`.
+
         Raises:
             PipelineError: On a stream, which has no end.
         """
@@ -56,6 +89,12 @@ class GroupedStage(Aggregating[StageT], CoAggregating[StageT], Joining[StageT], 
 
     def collect(self) -> StageT:
         """All items of each key, as ``(key, [items])``, in source order where the source is one partition.
+
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> words = Pipeline.create().read_from(testing.items("tea", "cup", "teas"))
+            >>> sorted(testing.run_kernels(words.group_by(len).collect()))
+            [(3, ['tea', 'cup']), (4, ['teas'])]
 
         Raises:
             PipelineError: On a stream, which has no end.

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StageMetrics:
-    """Figures of one stage in the job's current run.
+    """Figures of one stage in the job's current run; see `JobMetrics` for how to get them.
+
+    Example:
+        >>> from jetbridge import StageMetrics
+        >>> StageMetrics("filter", received_count=10, emitted_count=3).errors
+        0
 
     Attributes:
         kind: What the stage does ("map", "list").
@@ -112,7 +117,11 @@ class JobMetrics:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any] | None) -> JobMetrics:
-        """Metrics from what a worker has written; None stands for nothing yet."""
+        """Metrics from what a worker has written; jetbridge calls it.
+
+        Args:
+            record: What that was; None for nothing yet.
+        """
         if not record:
             return cls()
         snapshots = record.get("snapshots") or {}

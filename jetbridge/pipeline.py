@@ -62,12 +62,24 @@ class Pipeline:
 
     @staticmethod
     def create() -> Pipeline:
-        """A new, empty pipeline."""
+        """A new, empty pipeline.
+
+        Example:
+            >>> from jetbridge import Pipeline
+            >>> Pipeline.create()
+            <Pipeline of 0 stages>
+        """
         return Pipeline()
 
     @staticmethod
     def from_list(name: str, items: Iterable[Any]) -> Source:
         """A batch source of items that travel with the job; no stored list is made.
+
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> numbers = Pipeline.create().read_from(Pipeline.from_list("numbers", range(3)))
+            >>> testing.run_kernels(numbers)
+            [0, 1, 2]
 
         Args:
             name: The source's name.
@@ -84,6 +96,18 @@ class Pipeline:
 
         The map is read in pages by key; an entry that changes while the job
         reads is seen before or after its change.
+
+        Example:
+            >>> from jetbridge import Pipeline
+            >>> prices = Pipeline.create().read_from(Pipeline.from_map("prices"))
+            >>> prices.filter(lambda entry: entry[1] > 5).write_to(Pipeline.to_list("dear"))
+            <SinkStage 'dear'>
+
+        Args:
+            name: The map's name; one that nobody has written is empty.
+
+        Raises:
+            PipelineError: When the name is no text.
         """
         return MapSource(name)
 
@@ -93,20 +117,49 @@ class Pipeline:
 
         What one epoch of the job appended is seen whole or not at all.
 
+        Example:
+            >>> from jetbridge import Pipeline
+            >>> numbers = Pipeline.create().read_from(Pipeline.from_list("numbers", [1, 2, 3]))
+            >>> numbers.write_to(Pipeline.to_list("results", clear=True))
+            <SinkStage 'results'>
+
         Args:
             name: The list's name.
-            clear: Empty the list in the job's first commit.
+            clear: Empty the list in the first commit of each fresh start.
+
+        Raises:
+            PipelineError: When the name is no text.
         """
         return ListSink(name, clear=clear)
 
     @staticmethod
     def to_map(name: str) -> Sink:
-        """A sink that puts ``(key, value)`` items into a stored map; the last write of a key wins."""
+        """A sink that puts ``(key, value)`` items into a stored map; the last write of a key wins.
+
+        Example:
+            >>> from jetbridge import Pipeline
+            >>> sales = Pipeline.create().read_from(Pipeline.from_list("sales", [("tea", 3), ("cup", 9)]))
+            >>> sales.write_to(Pipeline.to_map("prices"))
+            <SinkStage 'prices'>
+
+        Args:
+            name: The map's name.
+
+        Raises:
+            PipelineError: When the name is no text.
+        """
         return MapSink(name)
 
     @staticmethod
     def to_logger() -> Sink:
-        """A sink that logs each item: logger ``jetbridge.<job name>``, level INFO, on the client's console."""
+        """A sink that logs each item: logger ``jetbridge.<job name>``, level INFO, on the client's console.
+
+        Example:
+            >>> from jetbridge import Pipeline
+            >>> numbers = Pipeline.create().read_from(Pipeline.from_list("numbers", [1, 2, 3]))
+            >>> numbers.write_to(Pipeline.to_logger())
+            <SinkStage 'logger'>
+        """
         return LoggerSink()
 
     @overload
@@ -117,6 +170,12 @@ class Pipeline:
 
     def read_from(self, source: Source) -> BatchStage | StreamStage:
         """Start a stage that reads a source.
+
+        Example:
+            >>> from jetbridge import Pipeline, StreamSource
+            >>> pipeline = Pipeline.create()
+            >>> pipeline.read_from(Pipeline.from_list("numbers", [1, 2])), pipeline.read_from(StreamSource("clicks"))
+            (<BatchStage 'numbers'>, <StreamStage 'clicks'>)
 
         Args:
             source: What ``Pipeline.from_…``, ``ListSource`` or `jetbridge.sources` gives.
@@ -137,7 +196,15 @@ class Pipeline:
         return (BatchStage if source.bounded else StreamStage)(self, node.id)
 
     def plan(self) -> Plan:
-        """The pipeline as an immutable plan.
+        """The pipeline as an immutable plan, which is what a runner gets.
+
+        Example:
+            >>> from jetbridge import Pipeline
+            >>> pipeline = Pipeline.create()
+            >>> numbers = pipeline.read_from(Pipeline.from_list("numbers", [1]))
+            >>> stage = numbers.map(str).write_to(Pipeline.to_list("all"))
+            >>> [node.name for node in pipeline.plan().nodes]
+            ['numbers', 'map', 'all']
 
         Raises:
             PipelineError: When it has no source, no sink, or a stage that nothing reads.
@@ -151,11 +218,27 @@ class Pipeline:
         return checked(self._nodes)
 
     def to_dot(self) -> str:
-        """The graph in the language of Graphviz."""
+        """The graph in the language of Graphviz.
+
+        Example:
+            >>> from jetbridge import Pipeline
+            >>> pipeline = Pipeline.create()
+            >>> stage = pipeline.read_from(Pipeline.from_list("numbers", [1])).write_to(Pipeline.to_list("all"))
+            >>> pipeline.to_dot().splitlines()[0]
+            'digraph pipeline {'
+        """
         return to_dot(named(self._nodes))
 
     def to_mermaid(self) -> str:
-        """The graph in the language of Mermaid."""
+        """The graph in the language of Mermaid, as GitHub shows it.
+
+        Example:
+            >>> from jetbridge import Pipeline
+            >>> pipeline = Pipeline.create()
+            >>> stage = pipeline.read_from(Pipeline.from_list("numbers", [1])).write_to(Pipeline.to_list("all"))
+            >>> pipeline.to_mermaid().splitlines()[0]
+            'flowchart LR'
+        """
         return to_mermaid(named(self._nodes))
 
     def _repr_svg_(self) -> str:

@@ -38,14 +38,14 @@ class Serving(abc.ABC):
     def map_using_service(self, factory: ServiceFactory, fn: Callable[[Any, Any], Any]) -> Self:
         """Replace each item by what a function of a service and the item returns.
 
+        As Jet's ``mapUsingService``.
+
         Example:
-            >>> from jetbridge import Pipeline
-            >>> from jetbridge.services import shared_service
-            >>> words = Pipeline.create().read_from(Pipeline.from_list("words", ["one", "two"]))
-            >>> def load(context):
-            ...     return {"one": "eins", "two": "zwei"}
-            >>> words.map_using_service(shared_service(load), lambda table, word: table[word])
-            <BatchStage 'map_using_service'>
+            >>> from jetbridge import Pipeline, services, testing
+            >>> words = Pipeline.create().read_from(testing.items("one", "two"))
+            >>> table = services.shared_service(lambda context: {"one": "eins", "two": "zwei"})
+            >>> testing.run_kernels(words.map_using_service(table, lambda table, word: table[word]))
+            ['eins', 'zwei']
 
         Args:
             factory: Makes the services: see `jetbridge.services.ServiceFactory`.
@@ -59,12 +59,14 @@ class Serving(abc.ABC):
     def filter_using_service(self, factory: ServiceFactory, predicate: Callable[[Any, Any], Any]) -> Self:
         """Keep the items for which a function of a service and the item returns something true.
 
+        As Jet's ``filterUsingService``.
+
         Example:
-            >>> from jetbridge import Pipeline
-            >>> from jetbridge.services import shared_service
-            >>> words = Pipeline.create().read_from(Pipeline.from_list("words", ["one", "two"]))
-            >>> words.filter_using_service(shared_service(lambda context: {"one"}), lambda known, word: word in known)
-            <BatchStage 'filter_using_service'>
+            >>> from jetbridge import Pipeline, services, testing
+            >>> words = Pipeline.create().read_from(testing.items("one", "two"))
+            >>> known = services.shared_service(lambda context: {"one"})
+            >>> testing.run_kernels(words.filter_using_service(known, lambda known, word: word in known))
+            ['one']
 
         Args:
             factory: As for `map_using_service`.
@@ -78,15 +80,16 @@ class Serving(abc.ABC):
     def flat_map_using_service(self, factory: ServiceFactory, fn: Callable[[Any, Any], Iterable[Any]]) -> Self:
         """Replace each item by all items of the iterable that a function of a service and the item returns.
 
+        As Jet's ``flatMapUsingService``.
+
         A generator is drawn from as its items are needed; the service is in use until its last.
 
         Example:
-            >>> from jetbridge import Pipeline
-            >>> from jetbridge.services import shared_service
-            >>> words = Pipeline.create().read_from(Pipeline.from_list("words", ["one", "two"]))
-            >>> synonyms = shared_service(lambda context: {"one": ["single", "sole"]})
-            >>> words.flat_map_using_service(synonyms, lambda table, word: table.get(word, [word]))
-            <BatchStage 'flat_map_using_service'>
+            >>> from jetbridge import Pipeline, services, testing
+            >>> words = Pipeline.create().read_from(testing.items("one", "two"))
+            >>> synonyms = services.shared_service(lambda context: {"one": ["single", "sole"]})
+            >>> testing.run_kernels(words.flat_map_using_service(synonyms, lambda table, word: table.get(word, [word])))
+            ['single', 'sole', 'two']
 
         Args:
             factory: As for `map_using_service`.
@@ -102,16 +105,18 @@ class Serving(abc.ABC):
     ) -> Self:
         """Replace items by what a function of a service and many items returns: what a model or a database wants.
 
+        As Jet's ``mapUsingServiceAsyncBatched``, without the ``Async``.
+
         A batch is what has come together by then: nothing waits for more items.
         After `on_error` a batch is one item, so that the item which fails is known.
 
         Example:
-            >>> from jetbridge import Pipeline
-            >>> from jetbridge.services import shared_service
-            >>> numbers = Pipeline.create().read_from(Pipeline.from_list("numbers", [1, 2]))
-            >>> model = shared_service(lambda context: 10)
-            >>> numbers.map_using_service_batched(model, lambda factor, items: [factor * item for item in items])
-            <BatchStage 'map_using_service_batched'>
+            >>> from jetbridge import Pipeline, services, testing
+            >>> numbers = Pipeline.create().read_from(testing.items(1, 2))
+            >>> model = services.shared_service(lambda context: 10)
+            >>> predicted = numbers.map_using_service_batched(model, lambda factor, items: [factor * n for n in items])
+            >>> testing.run_kernels(predicted)
+            [10, 20]
 
         Args:
             factory: As for `map_using_service`.
@@ -134,6 +139,8 @@ class Serving(abc.ABC):
     ) -> Self:
         """Replace each item by what a coroutine function of a service and the item returns, many at a time.
 
+        As Jet's ``mapUsingServiceAsync``.
+
         Calls go on at the same time for the items that have come together, at most
         some thousands; a worker process takes the next ones when all these are done.
         They run on one event loop of the process, in which the service is also made
@@ -141,14 +148,13 @@ class Serving(abc.ABC):
 
         Example:
             >>> import asyncio
-            >>> from jetbridge import Pipeline
-            >>> from jetbridge.services import shared_service
+            >>> from jetbridge import Pipeline, services, testing
             >>> async def fetched(session, page):
-            ...     await asyncio.sleep(0.1)
-            ...     return page, session["user"]
-            >>> pages = Pipeline.create().read_from(Pipeline.from_list("pages", ["a", "b"]))
-            >>> pages.map_using_service_async(shared_service(lambda context: {"user": "me"}), fetched, timeout=5000)
-            <BatchStage 'map_using_service_async'>
+            ...     return await asyncio.sleep(0.01, result=(session, page))
+            >>> pages = Pipeline.create().read_from(testing.items("/a", "/b"))
+            >>> session = services.shared_service(lambda context: "me")
+            >>> testing.run_kernels(pages.map_using_service_async(session, fetched, timeout=5_000))
+            [('me', '/a'), ('me', '/b')]
 
         Args:
             factory: As for `map_using_service`.
@@ -192,10 +198,11 @@ class Serving(abc.ABC):
         `on_error` keys that are not kept are looked up one by one.
 
         Example:
-            >>> from jetbridge import Pipeline
-            >>> flights = Pipeline.create().read_from(Pipeline.from_list("flights", [{"carrier": "UA"}]))
-            >>> flights.map_using_map("airlines", lambda f: f["carrier"], lambda f, name: {**f, "name": name})
-            <BatchStage 'map_using_map'>
+            >>> from jetbridge import Pipeline, testing
+            >>> flights = Pipeline.create().read_from(testing.items(("UA", 1545), ("AA", 1141)))
+            >>> named = flights.map_using_map("airlines", lambda flight: flight[0], lambda flight, name: (name, flight))
+            >>> named.write_to(Pipeline.to_list("flights of airlines"))
+            <SinkStage 'flights of airlines'>
 
         Args:
             map_name: The name of a map of the embedded store, or of the cluster for
@@ -244,12 +251,11 @@ class KeyedServing(abc.ABC, Generic[StageT]):
         """Replace each item by what a function of a service, the key and the item returns.
 
         Example:
-            >>> from jetbridge import Pipeline
-            >>> from jetbridge.services import shared_service
-            >>> words = Pipeline.create().read_from(Pipeline.from_list("words", ["one", "two"]))
-            >>> names = shared_service(lambda context: {"o": "O words", "t": "T words"})
-            >>> words.group_by(lambda word: word[0]).map_using_service(names, lambda table, key, word: table[key])
-            <BatchStage 'map_using_service'>
+            >>> from jetbridge import Pipeline, services, testing
+            >>> words = Pipeline.create().read_from(testing.items("one", "three")).group_by(len)
+            >>> names = services.shared_service(lambda context: {3: "short", 5: "long"})
+            >>> testing.run_kernels(words.map_using_service(names, lambda names, key, word: (names[key], word)))
+            [('short', 'one'), ('long', 'three')]
 
         Args:
             factory: Makes the services: see `jetbridge.services.ServiceFactory`.
@@ -263,6 +269,13 @@ class KeyedServing(abc.ABC, Generic[StageT]):
     def filter_using_service(self, factory: ServiceFactory, predicate: Callable[[Any, Any, Any], Any]) -> StageT:
         """Keep the items for which a function of a service, the key and the item returns something true.
 
+        Example:
+            >>> from jetbridge import Pipeline, services, testing
+            >>> words = Pipeline.create().read_from(testing.items("one", "three")).group_by(len)
+            >>> allowed = services.shared_service(lambda context: {3})
+            >>> testing.run_kernels(words.filter_using_service(allowed, lambda allowed, key, word: key in allowed))
+            ['one']
+
         Args:
             factory: As for `map_using_service`.
             predicate: ``(service, key, item) -> whether to keep it``.
@@ -274,6 +287,13 @@ class KeyedServing(abc.ABC, Generic[StageT]):
 
     def flat_map_using_service(self, factory: ServiceFactory, fn: Callable[[Any, Any, Any], Iterable[Any]]) -> StageT:
         """Replace each item by all items of the iterable that a function of a service, the key and the item returns.
+
+        Example:
+            >>> from jetbridge import Pipeline, services, testing
+            >>> words = Pipeline.create().read_from(testing.items("ab", "abc")).group_by(len)
+            >>> marks = services.shared_service(lambda context: "!")
+            >>> testing.run_kernels(words.flat_map_using_service(marks, lambda mark, key, word: [word + mark] * key))
+            ['ab!', 'ab!', 'abc!', 'abc!', 'abc!']
 
         Args:
             factory: As for `map_using_service`.

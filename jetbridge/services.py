@@ -80,7 +80,8 @@ def shared_service(
     """A factory of services that all threads of a worker process share.
 
     Example:
-        >>> shared_service(lambda context: {}).shared
+        >>> from jetbridge import services
+        >>> services.shared_service(lambda context: {"one": "eins"}).shared
         True
 
     Args:
@@ -100,9 +101,10 @@ def non_shared_service(
 
     Example:
         >>> import sqlite3
+        >>> from jetbridge import services
         >>> def connected(context):
         ...     return sqlite3.connect(":memory:", check_same_thread=False)
-        >>> non_shared_service(connected, sqlite3.Connection.close).shared
+        >>> services.non_shared_service(connected, sqlite3.Connection.close).shared
         False
 
     Args:
@@ -145,11 +147,18 @@ class Lookup(abc.ABC):
         self.name = name
 
     def open(self, context: ConnectorContext) -> None:
-        """Called once in each worker process before the first look-up."""
+        """Called once in each worker process before the first look-up.
+
+        Args:
+            context: What is known of the job and the stage.
+        """
 
     @abc.abstractmethod
     def get_many(self, keys: Sequence[Any]) -> Sequence[Any]:
         """Look keys up, no two of which are equal.
+
+        Args:
+            keys: The keys.
 
         Returns:
             The value of each key in the same order, None where there is none.

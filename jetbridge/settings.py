@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     and then in the table ``[tool.jetbridge]`` of ``pyproject.toml``, both in the
     working directory.
 
+    Example:
+        >>> from jetbridge.settings import load_settings
+        >>> load_settings(parallelism=2, runner="direct").parallelism
+        2
+
     Attributes:
         runner: The runner's name: what an installed package registers under the
             entry-point group ``jetbridge.runners``.

@@ -40,10 +40,10 @@ class Placing:
           bound of its stages is that of the whole job, over all machines.
 
         Example:
-            >>> from jetbridge import Pipeline
-            >>> ids = Pipeline.create().read_from(Pipeline.from_list("ids", [1, 2]))
-            >>> ids.map(str).set_local_parallelism(2)
-            <BatchStage 'map'>
+            >>> from jetbridge import Pipeline, testing
+            >>> ids = Pipeline.create().read_from(testing.items(1, 2))
+            >>> testing.run_kernels(ids.map(str).set_local_parallelism(2))
+            ['1', '2']
 
         Args:
             parallelism: At least 1.
@@ -74,11 +74,13 @@ class Shaping(abc.ABC):
     ) -> Self:
         """Log each item and pass it on: logger ``jetbridge.<job name>``, level INFO.
 
+        As Jet's ``peek``.
+
         Example:
-            >>> from jetbridge import Pipeline
-            >>> trades = Pipeline.create().read_from(Pipeline.from_list("trades", [{"ticker": "A", "price": 5}]))
-            >>> trades.peek(lambda trade: trade["price"] > 1000, lambda trade: trade["ticker"])
-            <BatchStage 'peek'>
+            >>> from jetbridge import Pipeline, testing
+            >>> prices = Pipeline.create().read_from(testing.items(5, 1200))
+            >>> testing.run_kernels(prices.peek(lambda price: price > 1000, lambda price: f"dear: {price}"))
+            [5, 1200]
 
         Args:
             should_log: Whether an item is logged; all are passed on. Without it each is.
@@ -95,6 +97,8 @@ class Shaping(abc.ABC):
     def rebalance(self, key_fn: Callable[[Any], Any] | None = None) -> Self:
         """Deal the items out anew, so that the stages below work on all cores: before much work for each item.
 
+        As Jet's ``rebalance``.
+
         It is of use where items come from few places: a stream with timestamps,
         which one process reads, a source of one partition that cannot be cut, or
         a stage with state. Elsewhere it costs more than it gives, as every item
@@ -108,10 +112,10 @@ class Shaping(abc.ABC):
           go over the network to all of the job's slots.
 
         Example:
-            >>> from jetbridge import Pipeline, StreamSource
-            >>> pages = Pipeline.create().read_from(StreamSource("pages")).with_timestamps(lambda page: page["at"])
-            >>> pages.rebalance().map(lambda page: page["text"].split())
-            <StreamStage 'map'>
+            >>> from jetbridge import Pipeline, testing
+            >>> pages = Pipeline.create().read_from(testing.items("to be", "or not"))
+            >>> sorted(testing.run_kernels(pages.rebalance().map(str.split)))
+            [['or', 'not'], ['to', 'be']]
 
         Args:
             key_fn: Items of one key stay together, in order, and meet in one

@@ -47,14 +47,30 @@ class Stage(Placing):
 
     @property
     def name(self) -> str:
-        """The stage's name: the one that was set, or a default such as ``map-2``."""
+        """The stage's name: the one that was set, or a default such as ``map-2``.
+
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> words = Pipeline.create().read_from(testing.items("a"))
+            >>> words.map(str.upper).map(str.lower).name
+            'map-2'
+        """
         return self._pipeline._name(self._id)
 
     def set_name(self, name: str) -> Self:
         """Name the stage, for messages and metrics, and so that saved state finds it again.
 
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> words = Pipeline.create().read_from(testing.items("a"))
+            >>> words.map(str.upper).set_name("shout")
+            <BatchStage 'shout'>
+
         Args:
             name: Unique within the pipeline.
+
+        Returns:
+            This stage.
 
         Raises:
             PipelineError: When another stage has the name, or it is no text.
@@ -76,11 +92,16 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
     def map(self, fn: Callable[[Any], Any]) -> Self:
         """Replace each item by what a function returns; None is an item like any other.
 
+        As Jet's ``map``, which leaves None out.
+
         Example:
-            >>> from jetbridge import Pipeline
-            >>> stage = Pipeline.create().read_from(Pipeline.from_list("words", ["a"]))
-            >>> stage.map(str.upper)
-            <BatchStage 'map'>
+            >>> from jetbridge import Pipeline, testing
+            >>> words = Pipeline.create().read_from(testing.items("to", "be"))
+            >>> testing.run_kernels(words.map(str.upper))
+            ['TO', 'BE']
+
+        Args:
+            fn: ``(item) -> result``.
 
         Raises:
             PipelineError: When ``fn`` is not callable.
@@ -90,6 +111,17 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
     def filter(self, predicate: Callable[[Any], Any]) -> Self:
         """Keep the items for which a function returns something true.
 
+        As Jet's ``filter``.
+
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> numbers = Pipeline.create().read_from(testing.items(1, 2, 3, 4))
+            >>> testing.run_kernels(numbers.filter(lambda n: n % 2 == 0))
+            [2, 4]
+
+        Args:
+            predicate: ``(item) -> whether to keep it``.
+
         Raises:
             PipelineError: When ``predicate`` is not callable.
         """
@@ -98,8 +130,19 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
     def flat_map(self, fn: Callable[[Any], Iterable[Any]]) -> Self:
         """Replace each item by all items of the iterable that a function returns.
 
+        As Jet's ``flatMap``.
+
         A generator is drawn from as its items are needed, so one item may give
         more than memory holds.
+
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> lines = Pipeline.create().read_from(testing.items("to be", "or not"))
+            >>> testing.run_kernels(lines.flat_map(str.split))
+            ['to', 'be', 'or', 'not']
+
+        Args:
+            fn: ``(item) -> iterable of results``.
 
         Raises:
             PipelineError: When ``fn`` is not callable.
@@ -108,6 +151,18 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
 
     def merge(self, *others: GeneralStage) -> Self:
         """All items of this stage and of others; each source partition's order is kept.
+
+        As Jet's ``merge``.
+
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> pipeline = Pipeline.create()
+            >>> odd, even = pipeline.read_from(testing.items(1, 3)), pipeline.read_from(testing.items(2, 4))
+            >>> sorted(testing.run_kernels(odd.merge(even)))
+            [1, 2, 3, 4]
+
+        Args:
+            others: One or more stages of the same pipeline.
 
         Returns:
             A stream stage when one of them is, else a batch stage.
@@ -132,10 +187,21 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
     def group_by(self, key_fn: Callable[[Any], Any]) -> GroupedStage[Self]:
         """Group items by a key.
 
+        As Jet's ``groupingKey``.
+
         Keys are equal as in a dict (1, 1.0 and True are one), and NaN is one
         key. They are of the types None, bool, int, float, str, bytes,
         datetime, date, time, timedelta, Decimal, UUID, Enum, and tuples and
         frozensets of these.
+
+        Example:
+            >>> from jetbridge import Pipeline, aggregations, testing
+            >>> words = Pipeline.create().read_from(testing.items("tea", "cup", "pot", "teas"))
+            >>> sorted(testing.run_kernels(words.group_by(len).aggregate(aggregations.counting())))
+            [(3, 3), (4, 1)]
+
+        Args:
+            key_fn: ``(item) -> key``.
 
         Returns:
             A grouped stage, for ``aggregate``, ``distinct`` or ``write_to``.
@@ -152,6 +218,14 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
     def distinct(self, key_fn: Callable[[Any], Any] | None = None) -> Self:
         """Keep the first item of each key, and emit it at once.
 
+        As Jet's ``distinct``, of which it is not said which item of a key stays.
+
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> words = Pipeline.create().read_from(testing.items("tea", "cup", "teas", "tea"))
+            >>> sorted(testing.run_kernels(words.distinct())), sorted(testing.run_kernels(words.distinct(len)))
+            (['cup', 'tea', 'teas'], ['tea', 'teas'])
+
         Args:
             key_fn: The key of an item; without it the item itself, which must
                 then be of a type that can be a key (see `group_by`).
@@ -166,11 +240,15 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
     def on_error(self, then: str | Sink) -> Self:
         """What becomes of an item on which the user's function in this stage raises.
 
+        Jet has no such thing; Flink has side outputs for it, and Beam's libraries call the sink a dead-letter queue.
+
         Example:
-            >>> from jetbridge import Pipeline
-            >>> texts = Pipeline.create().read_from(Pipeline.from_list("texts", ["1", "two"]))
+            >>> from jetbridge import Pipeline, testing
+            >>> texts = Pipeline.create().read_from(testing.items("1", "two", "3"))
+            >>> testing.run_kernels(texts.map(int).on_error("skip"))
+            [1, 3]
             >>> texts.map(int).on_error(Pipeline.to_list("bad"))
-            <BatchStage 'map'>
+            <BatchStage 'map-2'>
 
         Args:
             then: ``"fail"``, the default: the job fails. ``"skip"``: it goes on
@@ -190,12 +268,14 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
     def late_items(self) -> Self:
         """The items that came too late for this stage's windows, matches or states, without times.
 
+        Jet drops them; this is Flink's ``sideOutputLateData``.
+
         Example:
-            >>> from jetbridge import Pipeline, StreamSource, aggregations, windows
-            >>> clicks = Pipeline.create().read_from(StreamSource("clicks")).with_timestamps(lambda click: click["at"])
-            >>> counts = clicks.window(windows.tumbling(60_000)).aggregate(aggregations.counting())
-            >>> counts.late_items()
-            <StreamStage 'late_items'>
+            >>> from jetbridge import Pipeline, aggregations, testing, windows
+            >>> clicks = Pipeline.create().read_from(testing.scripted([1, 5, 12, 3])).with_timestamps(lambda at: at)
+            >>> counts = clicks.window(windows.tumbling(10)).aggregate(aggregations.counting())
+            >>> testing.run_kernels(counts.late_items())
+            [3]
 
         Raises:
             PipelineError: When this stage has neither windows, nor joins by times, nor a ttl.
@@ -211,12 +291,20 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
     def apply(self, fn: Callable[[Self], Result]) -> Result:
         """Call a function with this stage, to use a part of a pipeline again.
 
+        As Jet's ``apply``.
+
         Example:
-            >>> from jetbridge import Pipeline
+            >>> from jetbridge import Pipeline, testing
             >>> def cleaned(stage):
             ...     return stage.map(str.strip).filter(bool)
-            >>> Pipeline.create().read_from(Pipeline.from_list("words", [" a"])).apply(cleaned)
-            <BatchStage 'filter'>
+            >>> testing.run_kernels(Pipeline.create().read_from(testing.items(" a", " ")).apply(cleaned))
+            ['a']
+
+        Args:
+            fn: ``(this stage) -> another stage``.
+
+        Returns:
+            What the function returned.
 
         Raises:
             PipelineError: When ``fn`` is not callable, or returns no stage.
@@ -234,6 +322,13 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
         On the Direct runner a transform that groups, windows or keeps state
         makes the whole job one epoch, so its input must fit in memory.
 
+        Example:
+            >>> import apache_beam as beam
+            >>> from jetbridge import Pipeline, testing
+            >>> words = Pipeline.create().read_from(testing.items("to", "be"))
+            >>> words.apply_beam(beam.Map(str.upper)).write_to(Pipeline.to_list("shouted"))
+            <SinkStage 'shouted'>
+
         Args:
             ptransform: An ``apache_beam.PTransform`` from one PCollection to one.
 
@@ -246,6 +341,20 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
 
     def write_to(self, sink: Sink) -> SinkStage:
         """Send the items to a sink.
+
+        As Jet's ``writeTo``; a sink may be written to once in a pipeline.
+
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> words = Pipeline.create().read_from(testing.items("to", "be"))
+            >>> words.write_to(Pipeline.to_list("words"))
+            <SinkStage 'words'>
+
+        Args:
+            sink: What ``Pipeline.to_…`` or `jetbridge.sinks` gives.
+
+        Returns:
+            The end of this branch, which can be given a name.
 
         Raises:
             PipelineError: When it is no sink, or this pipeline already writes to it.
@@ -264,7 +373,13 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
 
 
 class BatchStage(GeneralStage, Aggregating["BatchStage"], CoAggregating["BatchStage"], Stateful["BatchStage"]):
-    """A stage of a bounded pipeline, whose input ends."""
+    """A stage of a bounded pipeline, whose input ends.
+
+    Example:
+        >>> from jetbridge import BatchStage, Pipeline, testing
+        >>> isinstance(Pipeline.create().read_from(testing.items(1, 2)), BatchStage)
+        True
+    """
 
     def _check_that_it_ends(self, operator: str, way_out: str = ROLLING) -> None:
         pass  # it does
@@ -277,6 +392,14 @@ class BatchStage(GeneralStage, Aggregating["BatchStage"], CoAggregating["BatchSt
 
     def sort(self, key_fn: Callable[[Any], Any] | None = None, reverse: bool = False) -> BatchStage:
         """All items in order, at the end of the input; equal keys keep the order of arrival.
+
+        As Jet's ``sort``.
+
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> words = Pipeline.create().read_from(testing.items("cup", "tea", "saucer"))
+            >>> testing.run_kernels(words.sort(len, reverse=True))
+            ['saucer', 'cup', 'tea']
 
         Args:
             key_fn: What to compare; without it the items themselves.
@@ -295,6 +418,12 @@ class StreamStage(GeneralStage, Aggregating["StreamStage"], CoAggregating["Strea
 
     def sort(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not on a stream: the least item may still come.
+
+        Example:
+            >>> from jetbridge import Pipeline, StreamSource
+            >>> Pipeline.create().read_from(StreamSource("clicks")).sort()  # doctest: +ELLIPSIS
+            Traceback (most recent call last):
+            jetbridge.errors.PipelineError: sort needs the end of its input, and a stream has none: ...
 
         Raises:
             PipelineError: Always, with the way out.

@@ -35,6 +35,8 @@ class Stateful(abc.ABC, Generic[ResultT]):
     ) -> ResultT:
         """Replace each item by what a function returns that also has a state, and may change it.
 
+        As Jet's ``mapStateful``.
+
         There is one state for the whole stage or, after a ``group_by``, one for
         each key. The function changes it in place, so it is an object that can
         be changed: a dict, a list, an instance of a class of yours, or
@@ -46,23 +48,23 @@ class Stateful(abc.ABC, Generic[ResultT]):
         ``flat_map_stateful`` is there for items that give nothing.
 
         Example:
-            >>> from types import SimpleNamespace
-            >>> from jetbridge import Pipeline
-            >>> def numbered(state, word):
-            ...     state.count += 1
-            ...     return state.count, word
-            >>> words = Pipeline.create().read_from(Pipeline.from_list("words", ["a", "b"]))
-            >>> words.map_stateful(lambda: SimpleNamespace(count=0), numbered)
-            <BatchStage 'map_stateful'>
-
-            The change of each sensor's value, after a ``group_by``, with a dict as its state:
-
+            >>> from jetbridge import Pipeline, testing
             >>> def change(state, sensor, reading):
             ...     before, state["last"] = state.get("last", 0), reading[1]
             ...     return sensor, reading[1] - before
-            >>> readings = Pipeline.create().read_from(Pipeline.from_list("readings", [("kitchen", 21.5)]))
-            >>> readings.group_by(lambda reading: reading[0]).map_stateful(dict, change)
-            <BatchStage 'map_stateful'>
+            >>> readings = Pipeline.create().read_from(testing.items(("hall", 18), ("hall", 21)))
+            >>> testing.run_kernels(readings.group_by(lambda reading: reading[0]).map_stateful(dict, change))
+            [('hall', 18), ('hall', 3)]
+
+            Without a ``group_by``, with an object as its state:
+
+            >>> from types import SimpleNamespace
+            >>> def numbered(state, word):
+            ...     state.count += 1
+            ...     return state.count, word
+            >>> words = Pipeline.create().read_from(testing.items("to", "be"))
+            >>> testing.run_kernels(words.map_stateful(lambda: SimpleNamespace(count=0), numbered))
+            [(1, 'to'), (2, 'be')]
 
         Args:
             create: Makes the state that an item finds when there is none.
@@ -101,15 +103,16 @@ class Stateful(abc.ABC, Generic[ResultT]):
     ) -> ResultT:
         """Keep the items for which a function returns something true that also has a state, and may change it.
 
+        As Jet's ``filterStateful``.
+
         Example:
-            >>> from jetbridge import Pipeline
-            >>> def is_new_maximum(state, n):
-            ...     if "top" in state and n <= state["top"]:
-            ...         return False
-            ...     state["top"] = n
-            ...     return True
-            >>> Pipeline.create().read_from(Pipeline.from_list("n", [1, 3, 2])).filter_stateful(dict, is_new_maximum)
-            <BatchStage 'filter_stateful'>
+            >>> from jetbridge import Pipeline, testing
+            >>> def has_changed(state, n):
+            ...     before, state["last"] = state.get("last"), n
+            ...     return n != before
+            >>> numbers = Pipeline.create().read_from(testing.items(1, 1, 2, 1))
+            >>> testing.run_kernels(numbers.filter_stateful(dict, has_changed))
+            [1, 2, 1]
 
         Args:
             create: As for `map_stateful`.
@@ -132,19 +135,20 @@ class Stateful(abc.ABC, Generic[ResultT]):
     ) -> ResultT:
         """Replace each item by all items of the iterable that a function returns, which also has a state.
 
+        As Jet's ``flatMapStateful``.
+
         Example:
             The visits to a site: the clicks of a visitor until there is none for half an hour.
 
-            >>> from jetbridge import Pipeline
+            >>> from jetbridge import Pipeline, testing
             >>> def click(visit, visitor, item):
-            ...     visit.append(item["page"])
+            ...     visit.append(item[2])
             ...     return []
-            >>> clicks = Pipeline.create().read_from(Pipeline.from_list("clicks", [{"who": 1, "at": 0, "page": "/"}]))
-            >>> clicks = clicks.with_timestamps(lambda item: item["at"])
-            >>> clicks.group_by(lambda item: item["who"]).flat_map_stateful(
-            ...     list, click, ttl=1_800_000, on_evict=lambda visit, visitor, time: [(visitor, visit)]
-            ... )
-            <BatchStage 'flat_map_stateful'>
+            >>> clicks = Pipeline.create().read_from(testing.items(("ann", 0, "/"), ("ann", 7, "/shop")))
+            >>> by_visitor = clicks.with_timestamps(lambda item: item[1]).group_by(lambda item: item[0])
+            >>> ended = lambda visit, visitor, time: [(visitor, visit)]
+            >>> testing.run_kernels(by_visitor.flat_map_stateful(list, click, ttl=1_800_000, on_evict=ended))
+            [('ann', ['/', '/shop'])]
 
         Args:
             create: As for `map_stateful`.
@@ -163,17 +167,17 @@ class Stateful(abc.ABC, Generic[ResultT]):
     def custom(self, kernel_factory: Callable[[], CustomKernel]) -> ResultT:
         """Run a kernel of your own, for what no other stage does: any state, and results at times of its choice.
 
+        What a processor of one's own is in Jet (``customTransform``), and a keyed process function in Flink.
+
         Example:
-            >>> from jetbridge import CustomKernel, Pipeline
-            >>> class Pairs(CustomKernel):
+            >>> from jetbridge import CustomKernel, Pipeline, testing
+            >>> class Steps(CustomKernel):
             ...     def process(self, state, key, items, times):
             ...         for item in items:
-            ...             if "first" in state:
-            ...                 yield state.pop("first"), item
-            ...             else:
-            ...                 state["first"] = item
-            >>> Pipeline.create().read_from(Pipeline.from_list("n", [1, 2, 3])).custom(Pairs)
-            <BatchStage 'custom'>
+            ...             before, state["last"] = state.get("last", 0), item
+            ...             yield item - before
+            >>> testing.run_kernels(Pipeline.create().read_from(testing.items(1, 5, 7)).custom(Steps))
+            [1, 4, 2]
 
         Args:
             kernel_factory: Makes the kernel, a `jetbridge.CustomKernel`, without

@@ -39,15 +39,19 @@ class Timing(abc.ABC):
     ) -> Self:
         """Give each item its time, which windows and joins go by; stages without state keep it.
 
+        As Jet's ``addTimestamps``, with the watermarks of Flink: by source partition.
+
         The watermark of a source partition follows the newest time in it at a
         distance. An item is late for a window that ends at or before its own
         partition's watermark; on a batch stage nothing is late.
 
         Example:
-            >>> from jetbridge import Pipeline
-            >>> trades = Pipeline.create().read_from(Pipeline.from_list("trades", [{"at": 1_700_000_000_000}]))
-            >>> trades.with_timestamps(lambda trade: trade["at"], allowed_lag=2000)
-            <BatchStage 'with_timestamps'>
+            >>> from jetbridge import Pipeline, aggregations, testing, windows
+            >>> clicks = Pipeline.create().read_from(testing.items({"at": 3_000}, {"at": 61_000}))
+            >>> timed = clicks.with_timestamps(lambda click: click["at"], allowed_lag=2_000)
+            >>> counts = timed.window(windows.tumbling(60_000)).aggregate(aggregations.counting())
+            >>> testing.run_kernels(counts.map(lambda window: window.value))
+            [1, 1]
 
         Args:
             fn: The time of an item: an int, milliseconds since 1970, or a
@@ -70,6 +74,15 @@ class Timing(abc.ABC):
         self, allowed_lag: int | dt.timedelta = 0, idle_timeout: int | dt.timedelta = IDLE_MILLIS
     ) -> Self:
         """Give each item the time that its source has for it, such as when it was published.
+
+        As Jet's ``withNativeTimestamps``.
+
+        Example:
+            >>> from jetbridge import Pipeline, aggregations, testing, windows
+            >>> ticks = Pipeline.create().read_from(testing.scripted([3, 14], times=lambda at: at, ends=True))
+            >>> counts = ticks.with_native_timestamps().window(windows.tumbling(10)).aggregate(aggregations.counting())
+            >>> testing.run_kernels(counts.map(lambda window: window.end))
+            [10, 20]
 
         Args:
             allowed_lag: As for `with_timestamps`.
@@ -94,7 +107,16 @@ class Timing(abc.ABC):
     def with_ingestion_timestamps(self) -> Self:
         """Give each item the time at which it is read, by the clock of the machine that reads.
 
+        As Jet's ``withIngestionTimestamps``.
+
         It is never late, and after a restart it may have another time.
+
+        Example:
+            >>> from jetbridge import Pipeline, aggregations, testing, windows
+            >>> words = Pipeline.create().read_from(testing.items("to", "be")).with_ingestion_timestamps()
+            >>> years = words.window(windows.tumbling(31_536_000_000)).aggregate(aggregations.counting())
+            >>> sum(testing.run_kernels(years.map(lambda window: window.value)))
+            2
 
         Raises:
             PipelineError: When not only stages without state stand between this stage and its sources.
@@ -102,7 +124,14 @@ class Timing(abc.ABC):
         return self._stamped("with_ingestion_timestamps", INGESTION, 0, IDLE_MILLIS)
 
     def without_timestamps(self) -> Self:
-        """Take the times away."""
+        """Take the times away.
+
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> clicks = Pipeline.create().read_from(testing.items(1, 2)).with_timestamps(lambda at: at)
+            >>> testing.run_kernels(clicks.without_timestamps())
+            [1, 2]
+        """
         return self._then(UntimeNode, "without_timestamps")
 
     def _stamped(self, operator: str, fn: Any, lag: Any, idle: Any) -> Self:
@@ -129,13 +158,16 @@ class Timing(abc.ABC):
     def window(self, window: Window) -> WindowedStage[Any]:
         """Divide the items by their times, for an aggregate or distinct of each window.
 
+        As Jet's ``window``.
+
         ``stage.window(w).group_by(fn)`` and ``stage.group_by(fn).window(w)`` are the same.
 
         Example:
-            >>> from jetbridge import Pipeline, StreamSource, aggregations, windows
-            >>> clicks = Pipeline.create().read_from(StreamSource("clicks")).with_timestamps(lambda c: c["at"])
-            >>> clicks.window(windows.tumbling(60_000)).aggregate(aggregations.counting())
-            <StreamStage 'window'>
+            >>> from jetbridge import Pipeline, aggregations, testing, windows
+            >>> clicks = Pipeline.create().read_from(testing.items(1, 7, 30)).with_timestamps(lambda at: at)
+            >>> visits = clicks.window(windows.session(10)).aggregate(aggregations.to_list())
+            >>> testing.run_kernels(visits.map(lambda window: window.value))
+            [[1, 7], [30]]
 
         Args:
             window: One of `jetbridge.windows`.

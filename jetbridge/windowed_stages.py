@@ -57,6 +57,17 @@ class WindowedStage(CoWindowing[StageT]):
     def group_by(self, key_fn: Callable[[Any], Any]) -> WindowedStage[StageT]:
         """Divide the items of each window by a key, too; for keys see `GeneralStage.group_by`.
 
+        Example:
+            >>> from jetbridge import Pipeline, aggregations, testing, windows
+            >>> sold = Pipeline.create().read_from(testing.items(("tea", 1), ("cup", 2), ("tea", 7)))
+            >>> by_ten = sold.with_timestamps(lambda sale: sale[1]).window(windows.tumbling(10))
+            >>> counts = by_ten.group_by(lambda sale: sale[0]).aggregate(aggregations.counting())
+            >>> sorted(testing.run_kernels(counts.map(lambda window: (window.key, window.value))))
+            [('cup', 1), ('tea', 2)]
+
+        Args:
+            key_fn: ``(item) -> key``.
+
         Raises:
             PipelineError: When ``key_fn`` is not callable, or there is a key already.
         """
@@ -80,12 +91,11 @@ class WindowedStage(CoWindowing[StageT]):
         time of the window's last millisecond. A window without items gives none.
 
         Example:
-            >>> from jetbridge import Pipeline, aggregations, windows
-            >>> trades = Pipeline.create().read_from(Pipeline.from_list("trades", [{"at": 1, "what": "tea"}]))
-            >>> timed = trades.with_timestamps(lambda trade: trade["at"])
-            >>> by_hour = timed.group_by(lambda trade: trade["what"]).window(windows.tumbling(3_600_000))
-            >>> by_hour.aggregate(aggregations.counting())
-            <BatchStage 'window'>
+            >>> from jetbridge import Pipeline, aggregations, testing, windows
+            >>> clicks = Pipeline.create().read_from(testing.items(1, 7, 12)).with_timestamps(lambda at: at)
+            >>> counts = clicks.window(windows.tumbling(10)).aggregate(aggregations.counting())
+            >>> testing.run_kernels(counts.map(lambda window: (window.start, window.end, window.value)))
+            [(0, 10, 2), (10, 20, 1)]
 
         Args:
             accumulator: ``(accumulated, item) -> accumulated``, or an operation
@@ -110,6 +120,13 @@ class WindowedStage(CoWindowing[StageT]):
 
         Without a ``group_by`` as a `WindowResult` with the item, else as a
         `KeyedWindowResult` with the key and its first item.
+
+        Example:
+            >>> from jetbridge import Pipeline, testing, windows
+            >>> sold = Pipeline.create().read_from(testing.items(("tea", 1), ("tea", 7), ("tea", 12)))
+            >>> first = sold.with_timestamps(lambda s: s[1]).window(windows.tumbling(10)).distinct(lambda s: s[0])
+            >>> testing.run_kernels(first.map(lambda window: window.value))
+            [('tea', 1), ('tea', 12)]
 
         Args:
             key_fn: The key of an item; without it, and without a ``group_by``, the item itself.

@@ -28,12 +28,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Window:
-    """How items are divided; `tumbling`, `sliding` and `session` make one."""
+    """How items are divided; `tumbling`, `sliding` and `session` make one.
+
+    Example:
+        >>> from jetbridge import windows
+        >>> isinstance(windows.tumbling(1000), windows.Window)
+        True
+    """
 
 
 @dataclass(frozen=True)
 class SlidingWindow(Window):
     """Windows of one size, one at each step; tumbling ones when both are equal.
+
+    Example:
+        >>> SlidingWindow(size=1000, step=1000) == tumbling(1000)
+        True
 
     Attributes:
         size: In milliseconds.
@@ -48,6 +58,10 @@ class SlidingWindow(Window):
 class SessionWindow(Window):
     """Windows of activity: one ends when nothing came for a time.
 
+    Example:
+        >>> SessionWindow(gap=1000) == session(1000)
+        True
+
     Attributes:
         gap: That time, in milliseconds.
     """
@@ -57,6 +71,12 @@ class SessionWindow(Window):
 
 class WindowResult(NamedTuple):
     """The result of a window.
+
+    Example:
+        >>> from jetbridge import WindowResult
+        >>> start, end, value, is_early = WindowResult(0, 60_000, 17)
+        >>> (end - start) // 1000, value, is_early
+        (60, 17, False)
 
     Attributes:
         start: Its first millisecond, since 1970.
@@ -73,6 +93,12 @@ class WindowResult(NamedTuple):
 
 class KeyedWindowResult(NamedTuple):
     """The result of a window for one key.
+
+    Example:
+        >>> from jetbridge import KeyedWindowResult
+        >>> result = KeyedWindowResult(start=0, end=60_000, key="tea", value=17)
+        >>> result.key, result.value
+        ('tea', 17)
 
     Attributes:
         start: The window's first millisecond, since 1970.
@@ -92,6 +118,12 @@ class KeyedWindowResult(NamedTuple):
 def tumbling(size: int | dt.timedelta) -> SlidingWindow:
     """Windows side by side: each item is in one.
 
+    Example:
+        >>> from datetime import timedelta
+        >>> from jetbridge import windows
+        >>> windows.tumbling(timedelta(minutes=1))
+        SlidingWindow(size=60000, step=60000)
+
     Args:
         size: In milliseconds, or a timedelta.
 
@@ -105,9 +137,16 @@ def tumbling(size: int | dt.timedelta) -> SlidingWindow:
 def sliding(size: int | dt.timedelta, step: int | dt.timedelta) -> SlidingWindow:
     """Windows that overlap: each item is in ``size / step`` of them.
 
+    Example:
+        >>> from jetbridge import Pipeline, aggregations, testing, windows
+        >>> clicks = Pipeline.create().read_from(testing.items(1, 7)).with_timestamps(lambda at: at)
+        >>> counts = clicks.window(windows.sliding(10, 5)).aggregate(aggregations.counting())
+        >>> testing.run_kernels(counts.map(lambda window: (window.end, window.value)))
+        [(5, 1), (10, 2), (15, 1)]
+
     Args:
         size: In milliseconds, or a timedelta.
-        step: How far each starts behind the one before it.
+        step: How far each starts behind the one before it, likewise.
 
     Raises:
         PipelineError: When the step is larger than the size or does not divide it.
@@ -122,6 +161,13 @@ def sliding(size: int | dt.timedelta, step: int | dt.timedelta) -> SlidingWindow
 
 def session(gap: int | dt.timedelta) -> SessionWindow:
     """Windows of activity: items of one key are together while less than a gap lies between them.
+
+    Example:
+        >>> from jetbridge import Pipeline, aggregations, testing, windows
+        >>> clicks = Pipeline.create().read_from(testing.items(1, 7, 30)).with_timestamps(lambda at: at)
+        >>> visits = clicks.window(windows.session(10)).aggregate(aggregations.counting())
+        >>> testing.run_kernels(visits.map(lambda window: (window.start, window.end, window.value)))
+        [(1, 17, 2), (30, 40, 1)]
 
     Args:
         gap: In milliseconds, or a timedelta. The window ends a gap behind its last item.

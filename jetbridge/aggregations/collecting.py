@@ -121,6 +121,7 @@ def to_dict(
 
     Raises:
         PipelineError: When something is no function.
+        ValueError: In the job, for a second value of a key without ``merge_fn``.
     """
     function("to_dict", "key_fn", key_fn)
     function("to_dict", "value_fn", value_fn)

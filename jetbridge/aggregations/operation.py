@@ -22,6 +22,12 @@ class AggregateOperation:
     (they may do both). Accumulators are stored as state, so they are made of
     values that can be.
 
+    Example:
+        >>> from jetbridge.aggregations import AggregateOperation
+        >>> longest = AggregateOperation(create=str, accumulate=lambda best, word: max(best, word, key=len))
+        >>> longest.result(longest.fold(longest.create(), ["tea", "saucer", "cup"]))
+        'saucer'
+
     Attributes:
         create: Makes an empty accumulator, a fresh one each time.
         accumulate: ``(accumulator, item) -> accumulator``; may change the one that it is given.
@@ -74,7 +80,15 @@ class AggregateOperation:
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
 
     def fold(self, accumulator: Any, items: Sequence[Any]) -> Any:
-        """Accumulate many items, in the quickest way that there is."""
+        """Accumulate many items, in the quickest way that there is.
+
+        Args:
+            accumulator: What ``create`` made, or what this returned before.
+            items: The items, in their order.
+
+        Returns:
+            The accumulator, the same object or another one.
+        """
         if self.accumulate_all is not None:
             return self.accumulate_all(accumulator, items)
         accumulate = self.accumulate
@@ -86,6 +100,9 @@ class AggregateOperation:
         """The result of an accumulator, which does not change when the accumulator does.
 
         Without a `finish` that is so for numbers, texts and the like, and for lists, dicts and sets of them.
+
+        Args:
+            accumulator: The accumulator; it stays as it is.
         """
         if self.finish is not None:
             return self.finish(accumulator)

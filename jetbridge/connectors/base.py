@@ -54,6 +54,23 @@ class Source(abc.ABC):
     An instance is pickled with the pipeline and opened once in every process
     that reads, so open files and connections belong in ``open``, not ``__init__``.
 
+    Example:
+        >>> from jetbridge import Pipeline, testing
+        >>> from jetbridge.connectors import Source
+        >>> class Squares(Source):
+        ...     def __init__(self, count):
+        ...         super().__init__(name="squares")
+        ...         self.count = count
+        ...     def partitions(self):
+        ...         return ["0"]
+        ...     def start(self, partition):
+        ...         return 0
+        ...     def read(self, partition, offset, limit):
+        ...         end = min(offset + limit, self.count)
+        ...         return [n * n for n in range(offset, end)], end if end < self.count else None
+        >>> testing.run_kernels(Pipeline.create().read_from(Squares(4)))
+        [0, 1, 4, 9]
+
     Attributes:
         name: The default name of the stage; by habit that of the structure.
         kind: What sort of structure it is ("list", "csv"); name and kind
@@ -84,7 +101,11 @@ class Source(abc.ABC):
         """
 
     def open(self, context: ConnectorContext) -> None:
-        """Called once in each process before anything is read there."""
+        """Called once in each process before anything is read there.
+
+        Args:
+            context: What is known of the run.
+        """
         self.context = context
 
     @abc.abstractmethod
@@ -92,7 +113,11 @@ class Source(abc.ABC):
         """The partitions' names, in a fixed order; the order of items is kept within one."""
 
     def start(self, partition: str) -> Offset:
-        """The offset of a fresh start."""
+        """The offset of a fresh start.
+
+        Args:
+            partition: One of ``partitions()``; so it is in the other methods.
+        """
         return None
 
     @abc.abstractmethod
@@ -111,23 +136,48 @@ class Source(abc.ABC):
         """
 
     def size(self, partition: str) -> int | None:
-        """How much there is to read, in units of one's own, for progress bars; None if unknown."""
+        """How much there is to read, in units of one's own, for progress bars; None if unknown.
+
+        Args:
+            partition: The partition.
+        """
         return None
 
     def position(self, partition: str, offset: Offset) -> int | None:
-        """How much of ``size`` lies before an offset."""
+        """How much of ``size`` lies before an offset.
+
+        Args:
+            partition: The partition.
+            offset: The offset, which is never None.
+        """
         return None
 
     def watermark(self, partition: str, offset: Offset) -> int | None:
-        """For a source with times: the time before which nothing comes behind an offset any more, if it knows one."""
+        """For a source with times: the time before which nothing comes behind an offset any more, if it knows one.
+
+        Args:
+            partition: The partition.
+            offset: The offset.
+
+        Returns:
+            That time in milliseconds since 1970, or None.
+        """
         return None
 
     def at_end(self, partition: str) -> Offset | None:
-        """The offset behind the last item, if a later start may find more there; None if an end is an end."""
+        """The offset behind the last item, if a later start may find more there; None if an end is an end.
+
+        Args:
+            partition: The partition, which was read to its end.
+        """
         return None
 
     def newest(self, partition: str) -> int | None:
-        """For a stream: the position that the next item will have, in units of `position`, to tell the lag."""
+        """For a stream: the position that the next item will have, in units of `position`, to tell the lag.
+
+        Args:
+            partition: The partition.
+        """
         return None
 
     def close(self) -> None:
@@ -135,11 +185,32 @@ class Source(abc.ABC):
 
 
 class SplittableSource(Source):
-    """A source whose partitions can be cut into ranges without reading them, so that all cores read at once."""
+    """A source whose partitions can be cut into ranges without reading them, so that all cores read at once.
+
+    Example:
+        >>> from jetbridge import Pipeline, testing
+        >>> from jetbridge.connectors import SplittableSource
+        >>> class Numbers(SplittableSource):
+        ...     def partitions(self):
+        ...         return ["0"]
+        ...     def start(self, partition):
+        ...         return 0
+        ...     def split(self, partition, offset, limit):
+        ...         return offset + limit if offset + limit < 10 else None
+        ...     def read_range(self, partition, start, end):
+        ...         yield list(range(start, 10 if end is None else end))
+        >>> testing.run_kernels(Pipeline.create().read_from(Numbers("numbers")), chunk=4)
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
 
     @abc.abstractmethod
     def split(self, partition: str, offset: Offset, limit: int) -> Offset | None:
         """The end of a range that starts at ``offset`` and holds about ``limit`` items.
+
+        Args:
+            partition: The partition.
+            offset: Where the range starts.
+            limit: About how many items it should hold.
 
         Returns:
             An offset for ``read_range`` and the next ``split``, or None when
@@ -148,10 +219,20 @@ class SplittableSource(Source):
 
     @abc.abstractmethod
     def read_range(self, partition: str, start: Offset, end: Offset | None) -> Iterator[list[Any]]:
-        """The items between two offsets as chunks of a few thousand; None is the partition's end."""
+        """The items between two offsets as chunks of a few thousand.
+
+        Args:
+            partition: The partition.
+            start: Where the range starts.
+            end: Where it ends; None for the partition's end.
+        """
 
     def splittable(self, partition: str) -> bool:
-        """Whether this partition can be cut: where it is False only ``read`` is called (a compressed file)."""
+        """Whether this partition can be cut: where it is False only ``read`` is called (a compressed file).
+
+        Args:
+            partition: The partition.
+        """
         return True
 
     def read(self, partition: str, offset: Offset, limit: int) -> tuple[list[Any], Offset | None]:
@@ -163,6 +244,12 @@ class SplittableSource(Source):
 @dataclass(frozen=True)
 class ConnectorContext:
     """What a connector, or who makes a service, may know about the run that it works for.
+
+    Example:
+        >>> from jetbridge.connectors import ConnectorContext
+        >>> context = ConnectorContext(job_id="1", job_name="watch", run="r1", stage="map", home=".jetbridge")
+        >>> context.logger.name, context.exactly_once
+        ('jetbridge.watch', False)
 
     Attributes:
         job_id: The job's id.
@@ -194,7 +281,7 @@ class ConnectorContext:
 
 @dataclass(frozen=True)
 class SinkChunk:
-    """A numbered chunk for a sink.
+    """A numbered chunk for a sink; `Sink` has an example.
 
     Attributes:
         run: The run's id.
@@ -224,6 +311,15 @@ class Sink(abc.ABC):
     ``prepare`` runs beside the user's functions, on any core, and is pure; the
     other methods are called by one process, in order. Chunks arrive only after
     the commit that holds them, so what a failed epoch produced is never written.
+
+    Example:
+        >>> from jetbridge.connectors import Sink, SinkChunk
+        >>> class Printer(Sink):
+        ...     def write(self, chunk):
+        ...         print(chunk.shard, chunk.sequence, chunk.items())
+        >>> sink = Printer("printer")
+        >>> sink.write(SinkChunk("run", "printer", shard="0", sequence=7, count=2, payload=sink.prepare(["a", "b"])))
+        0 7 ['a', 'b']
     """
 
     kind: ClassVar[str] = "sink"
@@ -264,18 +360,29 @@ class Sink(abc.ABC):
     def prepare(self, items: list[Any]) -> bytes:
         """Turn items into the bytes of a chunk.
 
+        Args:
+            items: The items, at least one.
+
         Raises:
             BadItem: For an item that this sink cannot take.
         """
         return pickle.dumps(items, protocol=5)
 
     def open(self, context: ConnectorContext) -> None:
-        """Called once in the writing process before the first chunk, at each start of the job."""
+        """Called once in the writing process before the first chunk, at each start of the job.
+
+        Args:
+            context: What is known of the run.
+        """
         self.context = context
 
     @abc.abstractmethod
     def write(self, chunk: SinkChunk) -> None:
-        """Write a chunk."""
+        """Write a chunk.
+
+        Args:
+            chunk: The chunk; after a crash the last ones may come again, with the same numbers.
+        """
 
     def flush(self) -> None:
         """Make what was written durable: called after the chunks of each commit."""

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 class FailedItem(NamedTuple):
     """An item that a user's function failed on.
 
+    Example:
+        >>> from jetbridge import Pipeline, testing
+        >>> pipeline, seen = Pipeline.create(), []
+        >>> texts = pipeline.read_from(testing.items("1", "two")).map(int).on_error(Pipeline.to_list("bad"))
+        >>> _ = texts.write_to(Pipeline.to_list("good"))
+        >>> [bad] = testing.run_kernels(pipeline)["bad"]
+        >>> bad.stage, bad.item, bad.error
+        ('map', 'two', "ValueError: invalid literal for int() with base 10: 'two'")
+
     Attributes:
         stage: The stage's name.
         item: The item.

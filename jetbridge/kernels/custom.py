@@ -101,6 +101,13 @@ class CustomKernel(abc.ABC):
         """The watermark at which a key has something to do without a new item; None when it waits for nothing.
 
         It is asked after each step.
+
+        Args:
+            state: As for `process`.
+            key: Likewise.
+
+        Returns:
+            A time in milliseconds.
         """
         return None
 
@@ -108,6 +115,14 @@ class CustomKernel(abc.ABC):
         """The watermark has reached what `due` said: no item before it is expected any more.
 
         Afterwards `due` must give a later one, or None.
+
+        Args:
+            state: As for `process`.
+            key: Likewise.
+            watermark: What the watermark has reached, in milliseconds.
+
+        Returns:
+            Results, as `process` gives them.
         """
         return ()
 
@@ -116,6 +131,13 @@ class CustomKernel(abc.ABC):
 
         Unless it is overridden this is `on_watermark` with `jetbridge.times.END`, the
         last of all, for a key that waits for a watermark.
+
+        Args:
+            state: As for `process`.
+            key: Likewise.
+
+        Returns:
+            Results, as `process` gives them.
         """
         return () if self.due(state, key) is None else self.on_watermark(state, key, END)
 

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 class AssertionSink(Sink):
     """Gathers a bounded job's items, and checks them when the job completes.
 
+    Example:
+        >>> from jetbridge import Pipeline, testing
+        >>> def check(items):
+        ...     assert sum(items) == 6, f"their sum is {sum(items)}"
+        >>> pipeline = Pipeline.create()
+        >>> _ = pipeline.read_from(testing.items(1, 2)).write_to(AssertionSink("sum", check))
+        >>> testing.run_kernels(pipeline)
+        Traceback (most recent call last):
+        AssertionError: their sum is 3
+
     Args:
         name: The name of its stage.
         check: Called with all items; raises AssertionError when they are not right.
@@ -105,6 +115,9 @@ def assert_ordered(expected: Iterable[Any]) -> Sink:
 
     Args:
         expected: The items.
+
+    Raises:
+        AssertionError: In the job, when they are others; it names the first.
     """
     wanted = list(expected)
 
@@ -126,8 +139,18 @@ def assert_ordered(expected: Iterable[Any]) -> Sink:
 def assert_any_order(expected: Iterable[Any]) -> Sink:
     """A sink whose items must be these, each as often, in any order.
 
+    Example:
+        >>> from jetbridge import Pipeline, testing
+        >>> pipeline = Pipeline.create()
+        >>> _ = pipeline.read_from(testing.items(2, 1)).write_to(testing.assert_any_order([1, 2]))
+        >>> testing.run_kernels(pipeline)
+        {'assert_any_order': [2, 1]}
+
     Args:
         expected: The items.
+
+    Raises:
+        AssertionError: In the job, when they are others; it names them.
     """
     wanted = list(expected)
 
@@ -145,8 +168,18 @@ def assert_any_order(expected: Iterable[Any]) -> Sink:
 def assert_contains(expected: Iterable[Any]) -> Sink:
     """A sink among whose items these must be, each at least as often.
 
+    Example:
+        >>> from jetbridge import Pipeline, testing
+        >>> pipeline = Pipeline.create()
+        >>> _ = pipeline.read_from(testing.items(3, 2, 1)).write_to(testing.assert_contains([2]))
+        >>> testing.run_kernels(pipeline)
+        {'assert_contains': [3, 2, 1]}
+
     Args:
         expected: The items.
+
+    Raises:
+        AssertionError: In the job, when one is missing; it names it.
     """
     wanted = list(expected)
 
@@ -163,6 +196,15 @@ def assert_eventually(check: Callable[[list[Any]], None], timeout: float = 30.0)
 
     The check is called with all items so far each time that some have come. Once
     it has passed, the sink takes what comes.
+
+    Example:
+        >>> from jetbridge import Pipeline, testing
+        >>> def check(items):
+        ...     assert len(items) >= 2
+        >>> pipeline = Pipeline.create()
+        >>> _ = pipeline.read_from(testing.scripted([1, 2, 3])).write_to(testing.assert_eventually(check, timeout=5))
+        >>> testing.run_kernels(pipeline)
+        {'assert_eventually': [1, 2, 3]}
 
     Args:
         check: Raises AssertionError while the items are not what they should be.

@@ -1,20 +1,24 @@
-"""A pipeline run by its kernels alone: in this process, without an engine, in milliseconds."""
+"""A pipeline, or a part of one, run by its kernels alone: in this process, without an engine, in milliseconds."""
 
 from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from jetbridge.connectors.base import ConnectorContext
+from jetbridge.connectors.logger import LoggerSink
 from jetbridge.errors import PipelineError
 from jetbridge.kernels.aside import Aside, with_aside
 from jetbridge.kernels.keyed import decode, encode
 from jetbridge.kernels.rules import keyed_kernel
 from jetbridge.kernels.segment import Emission, SegmentKernel
+from jetbridge.kernels.services import Services
 from jetbridge.plan.ends import SinkNode, SourceNode
 from jetbridge.plan.fuse import fuse
+from jetbridge.plan.graph import Plan, named
 from jetbridge.plan.keyed import KeyedNode
+from jetbridge.stages import GeneralStage
 from jetbridge.testing.asserting import AssertionSink
 from jetbridge.times import BEGINNING, END, Clock, cut
 
@@ -26,8 +30,18 @@ if TYPE_CHECKING:
     from jetbridge.plan.fuse import Segment
 
 
-def run_kernels(pipeline: Pipeline, *, chunk: int = 4096, shards: int = 4) -> dict[str, list[Any]]:
-    """Run a pipeline in this process, with no engine, store or job.
+@overload
+def run_kernels(what: Pipeline, *, chunk: int = ..., shards: int = ...) -> dict[str, list[Any]]: ...
+
+
+@overload
+def run_kernels(what: GeneralStage, *, chunk: int = ..., shards: int = ...) -> list[Any]: ...
+
+
+def run_kernels(
+    what: Pipeline | GeneralStage, *, chunk: int = 4096, shards: int = 4
+) -> dict[str, list[Any]] | list[Any]:
+    """Run a pipeline, or what leads to a stage, in this process, with no engine, store or job.
 
     A stream is read until it has nothing new, and ends there: its windows close.
     So an item that is late here is late on every runner. Times of the machine's
@@ -37,24 +51,42 @@ def run_kernels(pipeline: Pipeline, *, chunk: int = 4096, shards: int = 4) -> di
         >>> from jetbridge import Pipeline
         >>> from jetbridge.testing import items
         >>> pipeline = Pipeline.create()
-        >>> words = pipeline.read_from(items("a", "b", "a")).distinct()
-        >>> _ = words.write_to(Pipeline.to_list("results"))
-        >>> sorted(run_kernels(pipeline)["results"])
+        >>> words = pipeline.read_from(items("b", "a", "b")).distinct()
+        >>> sorted(run_kernels(words))
         ['a', 'b']
+        >>> _ = words.sort().write_to(Pipeline.to_list("results"))
+        >>> run_kernels(pipeline)
+        {'results': ['a', 'b']}
 
     Args:
-        pipeline: The pipeline. Its sources must not be structures of a data folder.
+        what: A pipeline, or a stage of one that need not be complete. Sources must not be structures of a data folder.
         chunk: How many items are read at a time.
         shards: Into how many parts keys are split.
 
     Returns:
-        What reached each sink, by stage name. Nothing is written, but sinks of this module check.
+        Of a pipeline what reached each sink, by stage name, and of a stage its items, as a list. Nothing is
+        written, but a pipeline's sinks of this module check.
 
     Raises:
         ItemError: When a user's function fails, with its traceback.
-        PipelineError: When the pipeline has a Beam transform, or is not complete.
+        PipelineError: When there is a Beam transform, or the pipeline is not complete.
     """
-    return _Bench(pipeline, chunk, shards).run()
+    if not isinstance(what, GeneralStage):
+        return _Bench(what.plan(), chunk, shards).run()
+    plan = _leading_to(what)
+    return _Bench(plan, chunk, shards).run()[plan.sinks[0].name]
+
+
+def _leading_to(stage: GeneralStage) -> Plan:
+    """The part of a pipeline that a stage needs, with a sink behind it."""
+    nodes = named(stage._pipeline._nodes)
+    wanted, found = {stage._id}, []
+    for node in reversed(nodes):  # ids are in topological order
+        if node.id in wanted:
+            wanted.update(node.inputs)
+            found.append(node)
+    end = SinkNode(id=len(nodes), name="results", named=False, inputs=(stage._id,), sink=LoggerSink())
+    return Plan(named([*reversed(found), end]))
 
 
 class _Collecting(SegmentKernel):
@@ -66,16 +98,19 @@ class _Collecting(SegmentKernel):
 
 
 class _Bench:
-    def __init__(self, pipeline: Pipeline, chunk: int, shards: int) -> None:
-        self.plan = pipeline.plan()
+    def __init__(self, plan: Plan, chunk: int, shards: int) -> None:
+        self.plan = plan
         self.chunk = chunk
         if self.plan.beam:
             raise PipelineError(f"run_kernels has no Beam to run apply_beam '{self.plan.beam[0].name}' with")
         self.segments = fuse(self.plan)
-        self.fused = {segment.root.id: _Collecting(segment, shards, "jetbridge.test") for segment in self.segments}
+        self.services = Services()
+        self.fused = {s.root.id: _Collecting(s, shards, "jetbridge.test", self.services) for s in self.segments}
         self.keyed: dict[int, KeyedKernel] = {node.id: keyed_kernel(node) for node in self.plan.keyed}
         self.states: dict[int, dict[int, Any]] = {node.id: {} for node in self.plan.keyed}
         self.arrived: dict[int, list[tuple[int, bytes]]] = defaultdict(list)
+        for node_id, kernel in self.keyed.items():
+            self.arrived[node_id] += [each for each in kernel.woken(shards).items() if each[1]]
         self.results: dict[str, list[Any]] = {node.name: [] for node in self.plan.sinks}
         self.offsets: dict[int, dict[str, Any]] = {}
         self.clocks: dict[int, dict[str, Clock]] = {}
@@ -83,11 +118,14 @@ class _Bench:
 
     def run(self) -> dict[str, list[Any]]:
         with tempfile.TemporaryDirectory() as home:
-            for node in self.plan.sources:
-                self._open(node, home)
-            while self._round(ending=False):
-                pass
-            self._round(ending=True)
+            try:
+                for node in self.plan.sources:
+                    self._open(node, home)
+                while self._round(ending=False):
+                    pass
+                self._round(ending=True)
+            finally:
+                self.services.close()
             for node in self.plan.sources:
                 node.source.close()
         for sink in self.plan.sinks:

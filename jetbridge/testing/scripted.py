@@ -40,6 +40,12 @@ PAUSE = Sentinel("pause")
 def watermark(to: Any) -> Sentinel:
     """Here the source says that nothing before a time comes any more.
 
+    Example:
+        >>> from jetbridge import Pipeline, testing
+        >>> script = [1, testing.watermark(5), 2]
+        >>> testing.run_kernels(Pipeline.create().read_from(testing.scripted(script)))
+        [1, 2]
+
     Args:
         to: The time, as `jetbridge.times.timestamp` takes it.
     """
@@ -47,7 +53,17 @@ def watermark(to: Any) -> Sentinel:
 
 
 def idle(seconds: float) -> Sentinel:
-    """Here nothing comes for some seconds, from when the script first comes to it."""
+    """Here nothing comes for some seconds, from when the script first comes to it.
+
+    Example:
+        >>> from jetbridge import Pipeline, testing
+        >>> pauses = testing.scripted([1, testing.idle(0), 2], ends=True)
+        >>> testing.run_kernels(Pipeline.create().read_from(pauses))
+        [1, 2]
+
+    Args:
+        seconds: How long, in seconds.
+    """
     return Sentinel("idle", seconds)
 
 
@@ -83,7 +99,17 @@ def scripted(
 
 
 class ScriptedSource(Source):
-    """The source of `scripted`; offsets are places in the script."""
+    """The source of `scripted`; offsets are places in the script.
+
+    Example:
+        >>> from jetbridge import testing
+        >>> source = testing.scripted([1, testing.PAUSE, 2])
+        >>> source.read("0", 0, 10), source.read("0", 1, 10)
+        (([1], 1), ([], 1))
+        >>> source.release()
+        >>> source.read("0", 1, 10)
+        ([2], 3)
+    """
 
     kind: ClassVar[str] = "scripted"
     bounded: ClassVar[bool] = False
@@ -98,7 +124,11 @@ class ScriptedSource(Source):
         self._folder = tempfile.mkdtemp(prefix="jetbridge-script-")
 
     def release(self, partition: int = 0) -> None:
-        """Let a script go on behind its next `PAUSE`."""
+        """Let a script go on behind its next `PAUSE`.
+
+        Args:
+            partition: The number of the script.
+        """
         number = sum(1 for path in Path(self._folder).glob(f"{partition}-released-*"))
         Path(self._folder, f"{partition}-released-{number}").touch()
 

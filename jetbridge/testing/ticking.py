@@ -38,6 +38,12 @@ def item_stream(rate: float, *, name: str = "item_stream", start: int | None = N
     An item's native time is its timestamp, which is when it was due, so a
     restart gives the same items again.
 
+    Example:
+        >>> from jetbridge import testing
+        >>> ticks = testing.item_stream(rate=10, start=0)
+        >>> ticks.read("0", 0, 3)
+        ([(0, 0), (100, 1), (200, 2)], 3)
+
     Args:
         rate: Items a second.
         name: The source's name.

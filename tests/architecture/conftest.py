@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("jetbridge", "runners", "tests", "examples", ".ci")
+FOLDERS = ("jetbridge", "runners", "tests", "examples", "docs", ".ci")
 SUFFIXES = {".py", ".md", ".toml", ".sh", ".yaml", ".yml", ".cfg", ".txt", ""}
 
 

@@ -1,38 +1,40 @@
-"""The README's table of what each runner does, out of this suite: its files, and the markers of known gaps.
-
-python tests/conformance/support.py     prints it
-python tests/conformance/support.py --write    puts it into the README
-"""
+"""What each runner does, out of this suite: its files, and the markers of known gaps. For `reference`."""
 
 from __future__ import annotations
 
 import ast
-import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 RUNNERS = ("direct", "flink")
 GAPS = {"notimpl": "not yet", "notyet": "not yet", "never": "never"}
-BEGIN, END = "<!-- SUPPORT: begin -->\n", "<!-- SUPPORT: end -->"
 SUITE = Path(__file__).parent
-README = SUITE.parents[1] / "README.md"
 
 
-def table() -> str:
-    """The table as Markdown."""
+def stems() -> list[str]:
+    """The files of the suite that are about all runners, without "test_"."""
+    found = [path.stem.removeprefix("test_") for path in sorted(SUITE.glob("test_*.py"))]
+    return [stem for stem in found if _only(_module(stem)) is None]
+
+
+def cells(stem: str) -> list[str]:
+    """What each runner does of a file of the suite."""
+    return [_cell(_module(stem), runner) for runner in RUNNERS]
+
+
+def table(*without: str) -> str:
+    """A table of the suite's files, without some, as Markdown."""
     lines = ["| | " + " | ".join(RUNNERS) + " |", "| --- |" + " --- |" * len(RUNNERS)]
-    for path in sorted(SUITE.glob("test_*.py")):
-        module = ast.parse(path.read_text(encoding="utf-8"))
-        if _only(module) is not None:
-            continue  # a file about one runner
-        cells = [_cell(module, runner) for runner in RUNNERS]
-        lines.append(f"| {path.stem.removeprefix('test_').replace('_', ' ')} | {' | '.join(cells)} |")
+    for stem in stems():
+        if stem not in without:
+            lines.append(f"| {stem.replace('_', ' ')} | {' | '.join(cells(stem))} |")
     return "\n".join(lines) + "\n"
 
 
-def in_readme() -> str:
-    """The table as the README has it."""
-    return README.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+@cache
+def _module(stem: str) -> ast.Module:
+    return ast.parse((SUITE / f"test_{stem}.py").read_text(encoding="utf-8"))
 
 
 def _only(module: ast.Module) -> Any:
@@ -57,20 +59,3 @@ def _cell(module: ast.Module, runner: str) -> str:
             if gap not in gaps:
                 gaps.append(gap)
     return "yes" if not gaps else "yes; " + "; ".join(gaps)
-
-
-def main() -> None:
-    """Print the table, or write it."""
-    if "--write" not in sys.argv[1:]:
-        print(table(), end="")
-        return
-    text = README.read_text(encoding="utf-8")
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        sys.exit(f"{README} has no place for it: {BEGIN}{END}")
-    README.write_text(head + begin + table() + end + tail, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -38,7 +38,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """On a cluster of Flink a job takes seconds, and a kill half a minute.
 
-    The first case of each test is for every run, the others and the kills are for the full one.
+    The first case of each test is for every run, the others, the kills and the refusals are for the full one.
     """
     if config.getoption("--runner"):
         return
@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if "tests/hazelcast" not in item.path.as_posix() or runner in (None, RUNNERS[0]):
             continue
         name = item.nodeid.partition("[")[0]
-        if name in seen or "killed" in name:
+        if name in seen or "killed" in name or "refused" in name:
             item.add_marker(pytest.mark.full)
         seen.add(name)
 
@@ -118,11 +118,21 @@ def client(_clients: Callable[[str], HazelcastClient], runner: str) -> Hazelcast
 def written() -> Callable[..., None]:
     """Writes lists of items to a sink as a runner does."""
 
-    def write(sink: Any, *chunks: list[Any], first: int = 0, run: str = "run", exactly_once: bool = True) -> None:
+    def write(
+        sink: Any,
+        *chunks: list[Any],
+        first: int = 0,
+        run: str = "run",
+        exactly_once: bool = True,
+        dies: bool = False,
+    ) -> None:
         if not hasattr(sink, "context"):
             sink.open(context(run, exactly_once))
+        if dies:  # before the cluster learns that the call is over
+            sink.journal.flush = lambda: None
         for sequence, items in enumerate(chunks, first):
             sink.write(SinkChunk(run, "stage", "0", sequence, len(items), sink.prepare(items)))
+        sink.flush()
 
     return write
 

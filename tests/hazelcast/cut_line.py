@@ -23,11 +23,10 @@ class Line:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._server = socket.create_server((LOOPBACK, 0))
-        self.address = "{}:{}".format(*self._server.getsockname())
         self.answers = self.questions = self.open = True
         self._sockets: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._own = self._listen(0)
+        self.address = f"{LOOPBACK}:{self._own}"
 
     @property
     def config(self):
@@ -42,17 +41,33 @@ class Line:
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
 
-    def close(self) -> None:
-        self.open = False
+    def refuse(self) -> None:
+        """Close every connection and refuse new ones, as a machine does on which the member does not run."""
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
+        self._accepting.join()
         self.cut()
 
-    def _accept(self) -> None:
+    def allow(self) -> None:
+        """Take connections again, at the same port; nothing if they are taken."""
+        if not self._accepting.is_alive():
+            self._listen(self._own)
+
+    def close(self) -> None:
+        self.open = False
+        self.refuse()
+
+    def _listen(self, port: int) -> int:
+        self._server = socket.create_server((LOOPBACK, port))
+        self._accepting = threading.Thread(target=self._accept, args=(self._server,), daemon=True)
+        self._accepting.start()
+        return int(self._server.getsockname()[1])
+
+    def _accept(self, server: socket.socket) -> None:
         while True:
             try:
-                near, _ = self._server.accept()
+                near, _ = server.accept()
             except OSError:
                 return
             if not self.open:

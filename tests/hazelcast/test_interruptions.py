@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 
@@ -60,6 +61,13 @@ def line(_line):
     line, _ = _line
     yield line
     line.open = line.answers = line.questions = True
+    line.allow()
+
+
+@pytest.fixture
+def process(_line):
+    """That of the member."""
+    return psutil.Process(_line[1].process.pid)
 
 
 def ring(hz, name):
@@ -88,6 +96,8 @@ def test_a_call_that_was_interrupted(hz, line, until, name, context, kind, lost)
     sink.open(context(exactly_once=False))
     first, second = (sink.prepare(list(range(at, at + 5))) for at in (0, 5))
     sink.write(SinkChunk("run", "stage", "0", 0, 5, first))
+    sink.flush()
+    sink.write(SinkChunk("run", "stage", "0", 1, 5, second))
     blocked, done = threading.Event(), threading.Event()
     append = sink._append
 
@@ -97,7 +107,7 @@ def test_a_call_that_was_interrupted(hz, line, until, name, context, kind, lost)
         append(items)
 
     sink._append = through
-    threading.Thread(target=lambda: (sink.write(SinkChunk("run", "stage", "0", 1, 5, second)), done.set())).start()
+    threading.Thread(target=lambda: (sink.flush(), done.set())).start()
     blocked.wait(10)
     if lost == "answers":
         until(lambda: len(LOOK[kind](hz, target)) == 10, "the items")
@@ -117,16 +127,15 @@ def test_a_process_that_died_while_it_wrote(hz, cluster, name, context, written,
     target = name("target")
     run = name("run")
     sink = kind(target, cluster=cluster)
-    written(sink, [1, 1], [1, 1], run=run)  # equal items, so that only their places tell
-    dead = sink  # without flush and close
+    written(sink, [1, 1], [1, 1], run=run, dies=True)  # equal items, so that only their places tell
+    dead = sink  # without close
     sink = kind(target, cluster=cluster)
     written(sink, [1, 1], [1, 1], [2], run=run)
     assert LOOK[kind](hz, target) == [1, 1, 1, 1, 2]
-    sink.flush()
     sink.journal.begin("0", Entry(3, 0, 5))  # and died before it wrote
     sink = kind(target, cluster=cluster)
-    written(sink, [2], [3], [4], first=2, run=run)
-    assert LOOK[kind](hz, target) == [1, 1, 1, 1, 2, 3, 4]
+    written(sink, [2], [2], [4], first=2, run=run)
+    assert LOOK[kind](hz, target) == [1, 1, 1, 1, 2, 2, 4]
     sink.close()
     dead.pause()
     assert [key for key in hz.get_map(MAP).key_set().result() if key.startswith(run)] == [], "it is forgotten"
@@ -146,7 +155,7 @@ def test_merging_is_done_once(hz, cluster, name, written):
     target = name("target")
     run = name("run")
     sink = MapSink(target, merge=lambda old, new: old + new, cluster=cluster)
-    written(sink, [("a", 1)], [("a", 10)], run=run)
+    written(sink, [("a", 1)], [("a", 10)], run=run, dies=True)
     again = MapSink(target, merge=lambda old, new: old + new, cluster=cluster)
     written(again, [("a", 1)], [("a", 10)], [("a", 100)], run=run)
     assert hz.get_map(target).get("a").result() == 111
@@ -158,7 +167,7 @@ def test_what_cannot_be_told_is_an_error(hz, cluster, name, written, says):
     target = name("small")  # of 10 items
     run = name("run")
     sink = RingbufferSink(target, cluster=cluster)
-    written(sink, ["a", "b"], run=run)
+    written(sink, ["a", "b"], run=run, dies=True)
     hz.get_ringbuffer(target).add_all(list(range(20))).result()
     again = RingbufferSink(target, cluster=cluster)
     with pytest.raises(SinkError) as caught:
@@ -201,7 +210,8 @@ def test_a_job_survives_a_cluster_that_comes_back(hz, line, tmp_path, until, nam
     assert hz.get_list(results).get_all().result() == list(range(10))
 
 
-def test_a_job_fails_when_the_cluster_stays_away(hz, line, tmp_path, until, name, says):
+@pytest.mark.parametrize("how", ["closed", "refused"])
+def test_a_job_fails_when_the_cluster_stays_away(hz, line, tmp_path, until, name, says, how):
     events, results = name("events"), name("results")
     pipeline = Pipeline.create()
     pipeline.read_from(StreamSource(events)).write_to(Pipeline.to_list(results))
@@ -210,12 +220,15 @@ def test_a_job_fails_when_the_cluster_stays_away(hz, line, tmp_path, until, name
         job = client.get_jet().submit(pipeline, EXACTLY_ONCE)
         hz.get_ringbuffer(events).add("a").result()
         until(lambda: hz.get_list(results).size().result() == 1, "the first item")
+        if how == "refused":
+            line.refuse()
         line.open = False
         line.cut()
         with pytest.raises(JobFailedError) as caught:
             job.join(timeout=60)
         assert caught.value.stage in (events, results), "whichever asked first"
-        says(caught, f"Hazelcast cluster 'dev' at {line.address} went away and did not come back within 1 s")
+        says(caught, f"Hazelcast cluster 'dev' at {line.address} went away and did not come back within 1 s (")
+        assert how == "closed" or "refused" in str(caught.value), str(caught.value)
 
 
 def test_a_call_fails_with_its_cause(line):
@@ -262,6 +275,44 @@ def disturbed(hz, home, config, runner, disturb, until, name, *, rounds):
     expected = {digit: len(range(digit, published, 10)) for digit in range(10)}
     assert dict(hz.get_map(names["map"]).entry_set().result()) == expected
     return published
+
+
+def test_connections_that_are_refused_for_a_while(hz, line, tmp_path, until, name, runner):
+    """Within the time for which a cluster is waited for the job goes on, and nothing is lost or there twice."""
+    config, refused = {**line.config, "cluster_connect_timeout": 60}, 0
+
+    def refuse(client, job, number):
+        nonlocal refused
+        if number % 2:
+            return
+        line.refuse()
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(line.address.split(":"))
+            assert not job.is_terminal()
+            time.sleep(0.05)
+        line.allow()
+        refused += 1
+
+    disturbed(hz, tmp_path / "home", config, runner, refuse, until, name, rounds=4)
+    assert refused == 2
+
+
+def test_a_member_that_stands_still_for_a_while(process, hz, line, tmp_path, until, name):
+    """As behind a long pause of its garbage collection: connections stay, and nobody answers."""
+
+    def stop(client, job, number):
+        process.suspend()
+        try:
+            end = time.monotonic() + 1
+            while time.monotonic() < end:
+                assert not job.is_terminal()
+                time.sleep(0.05)
+        finally:
+            process.resume()
+
+    disturbed(hz, tmp_path / "home", line.config, "direct", stop, until, name, rounds=3)
 
 
 def workers_of(client, job, runner):

@@ -1,9 +1,10 @@
 """Sinks that append: lists, ringbuffers and reliable topics.
 
-A chunk is appended in one call, which the cluster carries out whole or not at
-all. Before it, where the structure ends is noted: in memory, and with EXACTLY_ONCE in
-the cluster's journal. When a call was interrupted, or the process died in it, the
-items behind that place tell whether it was carried out.
+The chunks of a commit are appended together, in one call where they are not too many;
+the cluster carries a call out whole or not at all. Before it, where the structure ends is
+noted: in memory, and with EXACTLY_ONCE in the cluster's journal. When a call was
+interrupted, or the process died in it, the items behind that place tell whether it was
+carried out. That costs three questions to the cluster for each call, however many items it has.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import abc
 import functools
 import logging
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from jetbridge.connectors.hazelcast import fetching, values
 from jetbridge.connectors.hazelcast.journal import Entry
@@ -30,35 +31,84 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger("jetbridge")
 _PAGE = 4096
+MOST_HELD = 1 << 16
+"""After how many items the chunks that wait are appended before `flush`."""
 _FULL_PAUSE = 0.02
+
+
+class _Held(NamedTuple):
+    """Chunks of a shard that wait to be appended together.
+
+    Attributes:
+        items: Their items, as bytes.
+        numbers: Their numbers.
+    """
+
+    items: list[bytes]
+    numbers: list[int]
 
 
 class AppendingSink(ClusterSink):
     """A sink that appends items, in each shard's order."""
 
+    _waiting: dict[str, _Held] | None = None
+
     def prepare(self, items: list[Any]) -> bytes:
         """The items as bytes."""
         return self.packed([self.encoded(index, something(self, index, item)) for index, item in enumerate(items)])
 
-    def write(self, chunk: SinkChunk) -> None:
-        """Append a chunk, unless the journal or the structure tells that this was done."""
-        known = self.journal.entry(chunk.shard)
-        if known is not None and (chunk.sequence < known.sequence or (chunk.sequence == known.sequence and known.done)):
-            return
-        content = self.unpacked(chunk)
-        size = self._most()
-        parts = [content[at : at + size] for at in range(0, len(content), size)]
-        begun = 0
-        if known is not None and chunk.sequence == known.sequence:
-            begun = known.part + self._is_there(parts[known.part], known.base)
-        for number in range(begun, len(parts)):
-            self._append_once(chunk, number, parts[number])
-        self.journal.done(chunk.shard, chunk.sequence)
+    def open(self, context: ConnectorContext) -> None:
+        """Get ready; nothing waits."""
+        super().open(context)
+        self._waiting = {}
 
-    def _append_once(self, chunk: SinkChunk, number: int, items: list[bytes]) -> None:
+    def write(self, chunk: SinkChunk) -> None:
+        """Keep a chunk for `flush`, unless the journal tells that it was written; many are appended at once."""
+        known = self.journal.entry(chunk.shard)
+        if known is not None and known.has_written(chunk.sequence):
+            return
+        assert self._waiting is not None
+        held = self._waiting.setdefault(chunk.shard, _Held([], []))
+        held.items.extend(self.unpacked(chunk))
+        held.numbers.append(chunk.sequence)
+        if known is not None and known.has_begun(chunk.sequence):
+            # What was begun together comes again together: only all of it tells whether it was written.
+            if chunk.sequence == known.sequence:
+                self._append_held(chunk.shard, known)
+        elif len(held.items) >= MOST_HELD:
+            self._append_held(chunk.shard)
+
+    def flush(self) -> None:
+        """Append what waits, and keep which chunks were written."""
+        assert self._waiting is not None
+        for shard in list(self._waiting):
+            self._append_held(shard)
+        super().flush()
+
+    def pause(self) -> None:
+        """Leave the cluster; what it knows of the run stays, and what waits will come again."""
+        self._waiting = None
+        super().pause()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state.pop("_waiting", None)
+        return state
+
+    def _append_held(self, shard: str, begun: Entry | None = None) -> None:
+        assert self._waiting is not None
+        items, numbers = self._waiting.pop(shard)
+        size = self._most()
+        parts = [items[at : at + size] for at in range(0, len(items), size)]
+        first = 0 if begun is None else begun.part + self._is_there(parts[begun.part], begun.base)
+        for number in range(first, len(parts)):
+            self._append_once(shard, Entry(numbers[-1], number, chunks=len(numbers)), parts[number])
+        self.journal.done(shard, numbers[-1])
+
+    def _append_once(self, shard: str, entry: Entry, items: list[bytes]) -> None:
         while True:
             base = self._end()
-            self.journal.begin(chunk.shard, Entry(chunk.sequence, number, base))
+            self.journal.begin(shard, entry._replace(base=base))
             try:
                 self._append(items)
                 return
@@ -119,7 +169,7 @@ class ListSink(AppendingSink):
             _LOGGER.info("list '%s' holds %d items already; this job appends (clear=True empties it)", self.name, size)
 
     def _most(self) -> int:
-        return 1 << 16
+        return MOST_HELD
 
     def _end(self) -> int:
         return int(self.link.call(lambda client: client.get_list(self.name).size().result()))
@@ -130,9 +180,9 @@ class ListSink(AppendingSink):
 
     def _is_there(self, items: list[bytes], base: int) -> bool:
         size = self._end()
-        start = min(base, max(0, size - len(items)))
         found: list[bytes] = []
-        for at in range(start, size, _PAGE):
+        # Never before the base: equal items that stand there are of an earlier call.
+        for at in range(base, size, _PAGE):
             stop = min(at + _PAGE, size)
             page = self.link.call(functools.partial(self._page, at, stop))
             found += [bytes(each.buffer) for each in page]

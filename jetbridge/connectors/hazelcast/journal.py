@@ -1,13 +1,13 @@
 """Which chunks a run has written: kept in the cluster, in a map beside the structures, for EXACTLY_ONCE.
 
-An entry for each shard of a sink holds the number of the newest chunk, and what a
-retry needs to find out whether it was written. Entries go when the job ends.
+An entry for each shard of a sink holds the numbers of the newest chunks, and what a
+retry needs to find out whether they were written. Entries go when the job ends.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jetbridge.errors import JetbridgeError
 
@@ -27,20 +27,30 @@ class Entry(NamedTuple):
 
     Attributes:
         sequence: The number of the newest chunk that was begun.
-        part: The part of it that was begun last.
-        base: Where the structure ended before that; -1 when the whole chunk was written.
+        part: The part of what was begun together that was begun last.
+        base: Where the structure ended before that; -1 when all of it was written.
         content: What is to be written again, for sinks that cannot work it out twice.
+        chunks: How many chunks were begun together: those up to ``sequence``.
     """
 
     sequence: int
     part: int = 0
     base: int = -1
     content: bytes = b""
+    chunks: int = 1
 
     @property
     def done(self) -> bool:
-        """Whether the chunk was written."""
+        """Whether the chunks were written."""
         return self.base < 0
+
+    def has_written(self, sequence: int) -> bool:
+        """Whether a chunk was written."""
+        return sequence <= (self.sequence if self.done else self.sequence - self.chunks)
+
+    def has_begun(self, sequence: int) -> bool:
+        """Whether a chunk was begun, and nobody knows whether it was written."""
+        return not self.done and not self.has_written(sequence) and sequence <= self.sequence
 
 
 class Journal:
@@ -65,7 +75,7 @@ class Journal:
         if shard not in self._entries:
             key = self._prefix + shard
             found = self._link.call(lambda client: client.get_map(MAP).get(key).result())
-            self._entries[shard] = None if found is None else Entry(found[0], found[1], found[2], bytes(found[3]))
+            self._entries[shard] = _entry(found)
         return self._entries[shard]
 
     def begin(self, shard: str, entry: Entry) -> None:
@@ -106,7 +116,14 @@ class Journal:
 
     def _put(self, entries: dict[str, Entry]) -> None:
         kept = {
-            self._prefix + shard: [each.sequence, each.part, each.base, bytearray(each.content)]
+            self._prefix + shard: [each.sequence, each.part, each.base, bytearray(each.content), each.chunks]
             for shard, each in entries.items()
         }
         self._link.call(lambda client: client.get_map(MAP).put_all(kept).result())
+
+
+def _entry(found: list[Any] | None) -> Entry | None:
+    if found is None:
+        return None
+    sequence, part, base, content, *chunks = found
+    return Entry(sequence, part, base, bytes(content), *chunks)

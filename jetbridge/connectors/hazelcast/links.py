@@ -141,7 +141,7 @@ class Link:
                     return client
             self._refuse(heard)
             if time.monotonic() > deadline:
-                raise self._gone(heard[-1]) if self._was_there else self._missing(heard, seconds)
+                raise self._gone(heard[0]) if self._was_there else self._missing(heard, seconds)
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 

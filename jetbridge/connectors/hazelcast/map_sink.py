@@ -79,9 +79,9 @@ class MapSink(ClusterSink):
             self._put({key: (number, value) for number, key, value in self.unpacked(chunk)})
             return
         known = self.journal.entry(chunk.shard)
-        if known is not None and (chunk.sequence < known.sequence or (chunk.sequence == known.sequence and known.done)):
+        if known is not None and known.has_written(chunk.sequence):
             return
-        if known is not None and chunk.sequence == known.sequence:
+        if known is not None and known.has_begun(chunk.sequence):
             changes = pickle.loads(known.content)
         else:
             changes = self._changes(self.unpacked(chunk))

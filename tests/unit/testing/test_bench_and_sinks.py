@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jetbridge import Pipeline, PipelineError, aggregations, testing, windows
+from jetbridge import Pipeline, PipelineError, aggregations, services, testing, windows
 from jetbridge.errors import ItemError
 
 
@@ -32,6 +32,46 @@ def test_branches_merge_and_two_sinks():
     found = testing.run_kernels(pipeline)
     assert sorted(found["both"]) == [-3, -2, -1, 2, 3]
     assert found["count"] == [3]
+
+
+def test_a_stage_of_a_pipeline_that_is_not_complete():
+    """What leads to it is run, and nothing else; the pipeline stays as it was."""
+    pipeline = Pipeline.create()
+    numbers = pipeline.read_from(testing.items(1, 2, 3))
+    failing = numbers.map(lambda n: 1 / 0)
+    even = numbers.filter(lambda n: n % 2 == 0)
+    assert testing.run_kernels(even) == [2]
+    assert testing.run_kernels(numbers) == [1, 2, 3]
+    with pytest.raises(ItemError, match="ZeroDivisionError"):
+        testing.run_kernels(failing)
+    with pytest.raises(PipelineError, match="has no sink"):
+        pipeline.plan()
+
+
+def test_what_a_stage_leaves_aside():
+    numbers = Pipeline.create().read_from(testing.scripted([1, 12, 3])).with_timestamps(lambda at: at)
+    counts = numbers.window(windows.tumbling(10)).aggregate(aggregations.counting())
+    assert testing.run_kernels(counts.late_items()) == [3]
+    assert [window.value for window in testing.run_kernels(counts)] == [1, 1]
+
+
+@pytest.mark.parametrize("chunk", [1, 4096])
+def test_a_hash_join_knows_the_end_of_its_build_side(chunk):
+    pipeline = Pipeline.create()
+    sales = pipeline.read_from(testing.items("tea", "mate", "tea"))
+    prices = pipeline.read_from(testing.items(*enumerate(range(100)), ("tea", 3)))
+    found = testing.run_kernels(sales.hash_join(prices, lambda sale: sale), chunk=chunk)
+    assert sorted(found, key=str) == [("mate", None), ("tea", 3), ("tea", 3)]
+
+
+def test_services_are_destroyed():
+    made = []
+    factory = services.shared_service(lambda context: made.append("made") or made, lambda service: made.append("gone"))
+    stage = Pipeline.create().read_from(testing.items(1, 0))
+    assert testing.run_kernels(stage.map_using_service(factory, lambda service, n: len(service) + n)) == [2, 1]
+    with pytest.raises(ItemError):
+        testing.run_kernels(stage.map_using_service(factory, lambda service, n: 1 / n))
+    assert made == ["made", "gone"] * 2
 
 
 def test_an_aggregate_of_nothing():
