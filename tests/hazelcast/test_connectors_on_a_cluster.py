@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import pickle
 
 import pytest
 
@@ -10,13 +12,14 @@ import jetbridge
 from jetbridge import sinks, sources
 from jetbridge.connectors.base import BadItem
 from jetbridge.connectors.conformance import check_sink, check_source
+from jetbridge.connectors.hazelcast import journal
 from jetbridge.connectors.hazelcast.appending import ListSink, ReliableTopicSink, RingbufferSink
 from jetbridge.connectors.hazelcast.list_source import ListSource
 from jetbridge.connectors.hazelcast.map_sink import MapSink
 from jetbridge.connectors.hazelcast.map_source import MapSource
 from jetbridge.connectors.hazelcast.sinks import SetSink
 from jetbridge.connectors.hazelcast.stream_source import StreamSource
-from jetbridge.errors import PipelineError, SinkError, SourceError
+from jetbridge.errors import PipelineError, SerializationError, SinkError, SourceError
 
 
 def test_a_list_is_a_source(hz, cluster, name):
@@ -270,3 +273,17 @@ def test_a_pipeline_for_a_cluster_needs_one(tmp_path):
         pytest.raises(PipelineError, match=r"hazelcast map 'm': the client has no Hazelcast cluster"),
     ):
         client.get_jet().submit(pipeline)
+
+
+def test_a_note_that_somebody_else_has_put_into_the_journal_runs_nothing(hz, cluster, name, written, tmp_path):
+    """What a sink has begun is read as data: whoever may write to the cluster must not run code in a worker."""
+
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    run = name("run")
+    hz.get_map(journal.MAP).put(f"{run}/stage/0", [0, 0, 0, bytearray(b"\x01" + pickle.dumps(Evil())), 1]).result()
+    with pytest.raises(SerializationError, match="mkdir"):
+        written(MapSink(name("target"), merge=max, cluster=cluster), [("a", 2)], run=run)
+    assert not (tmp_path / "ran").exists()

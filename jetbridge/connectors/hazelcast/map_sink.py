@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jetbridge.connectors.base import BadItem, SinkChunk
@@ -12,6 +11,7 @@ from jetbridge.connectors.hazelcast.sinks import ClusterSink
 from jetbridge.connectors.memory import checked_name
 from jetbridge.errors import ItemError, PipelineError
 from jetbridge.kernels.failure import describe, user_traceback
+from jetbridge.store import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,10 +82,10 @@ class MapSink(ClusterSink):
         if known is not None and known.has_written(chunk.sequence):
             return
         if known is not None and known.has_begun(chunk.sequence):
-            changes = pickle.loads(known.content)
+            changes = decode(known.content)
         else:
             changes = self._changes(self.unpacked(chunk))
-            self.journal.begin(chunk.shard, Entry(chunk.sequence, 0, 0, pickle.dumps(changes, protocol=5)))
+            self.journal.begin(chunk.shard, Entry(chunk.sequence, 0, 0, encode(changes)))
         self._put(changes)
         self.journal.done(chunk.shard, chunk.sequence)
 
