@@ -154,7 +154,7 @@ class FlinkExecution:
         self._note(status=JobStatus.STARTING.value, owner=self._owner, run=self._run, start_time=began)
         self._cluster = self._find_cluster()
         self._rest = self._cluster.rest()
-        deaths, commits = 0, -1
+        deaths = 0
         while True:
             await_cluster(self._rest, _SILENT_SECONDS)
             self._cancel_predecessor()
@@ -178,8 +178,8 @@ class FlinkExecution:
                 raise
             finally:
                 delivery.close(pause=paused)
-            if self._figures.snapshots["count"] > max(commits, 0):
-                deaths, commits = 0, self._figures.snapshots["count"]
+            if self._figures.snapshots["count"]:  # of this start alone: so it got further
+                deaths = 0
             if lost == _SCALED:
                 _LOGGER.info("job %s: %s", self.job_id, lost)
                 continue

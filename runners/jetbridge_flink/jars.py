@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetbridge.beam import jars
-from jetbridge_flink.loopback import changed_classes
+from jetbridge_flink.changes import changed_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from jetbridge.errors import JetbridgeError
 from jetbridge_flink import jars
-from jetbridge_flink.loopback import loopback_jar
+from jetbridge_flink.changes import changed_jar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = parser.parse_args(arguments).folder
     try:
         files = jars.fetch(print)
-        changed = loopback_jar(files)
+        changed = changed_jar(files)
         for file in files:
             shutil.copyfile(file, folder / file.name)
         shutil.copyfile(changed, folder / f"{FIRST}{changed.name}")

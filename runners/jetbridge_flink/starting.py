@@ -18,10 +18,10 @@ import jetbridge
 from jetbridge.errors import ClusterError
 from jetbridge.jobs.ownership import is_alive
 from jetbridge_flink import jars
+from jetbridge_flink.changes import changed_jar
 from jetbridge_flink.cluster_config import flink_java, flink_libraries
 from jetbridge_flink.keeper import START_SECONDS
 from jetbridge_flink.locks import FileLock
-from jetbridge_flink.loopback import loopback_jar
 from jetbridge_flink.memory import machine_memory, sized
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Starter:
             "home": str(self._layout.home),
             "java": str(flink_java(self._java_home)),
             "memory": vars(sized(self._slots, machine_memory())),
-            "classpath": [str(path) for path in (loopback_jar(beam), *flink_libraries(), *beam)],
+            "classpath": [str(path) for path in (changed_jar(beam), *flink_libraries(), *beam)],
             "slots": self._slots,
             "grace": self._grace,
             "known_by": _known_by(),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from jetbridge_flink import archive, jars
+from jetbridge_flink.changes import changed_jar
 from jetbridge_flink.children import Child
 from jetbridge_flink.cluster_config import (
     flink_java,
@@ -23,7 +24,6 @@ from jetbridge_flink.cluster_config import (
     write_config,
 )
 from jetbridge_flink.layout import Layout
-from jetbridge_flink.loopback import loopback_jar
 from jetbridge_flink.memory import Memory
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class RemoteFlink:
         lines = config.read_text().splitlines(keepends=True)
         config.write_text("".join(line for line in lines if not line.startswith(_LEFT_OUT)))
         runner = jars.fetch() if beam else []
-        classpath = [*([loopback_jar(runner)] if beam else ()), *flink_libraries(), *runner]
+        classpath = [*([changed_jar(runner)] if beam else ()), *flink_libraries(), *runner]
         made = archive.place(flink_java(), classpath)
         quick = archive.options(made, folder / "classes") if made is not None and made.exists() else []
         self.url = f"http://127.0.0.1:{rest}"

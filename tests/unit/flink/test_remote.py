@@ -223,7 +223,7 @@ def test_the_runner_for_a_clusters_class_path(tmp_path, capsys):
     assert lib.main([str(tmp_path)]) == 0
     assert str(tmp_path) in capsys.readouterr().out
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names[0].startswith("a-jetbridge-loopback-")  # before the class whose place it takes
+    assert names[0].startswith("a-jetbridge-changes-")  # before the class whose place it takes
     assert jars.all_among(f"/opt/flink/lib/{name}" for name in names)
     assert not jars.all_among(names[:-1])
     assert lib.main([str(tmp_path / "nowhere")]) == 1

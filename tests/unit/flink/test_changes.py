@@ -7,10 +7,12 @@ import pytest
 
 from jetbridge.errors import ClusterError
 from jetbridge_flink import jars
+from jetbridge_flink.changes import changed_classes, changed_jar
 from jetbridge_flink.cluster_config import flink_java
-from jetbridge_flink.loopback import changed_classes, loopback_jar, on_loopback
-
-FACTORY = "org/apache/beam/sdk/fn/server/ServerFactory$InetSocketAddressServerFactory.class"
+from jetbridge_flink.loopback import CLASS as FACTORY
+from jetbridge_flink.loopback import on_loopback
+from jetbridge_flink.residuals import CLASS as HANDLER
+from jetbridge_flink.residuals import under_one_name
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +21,14 @@ def files():
 
 
 def original(files, name):
-    [source] = [path for path in files if path.name.startswith("beam-sdks-java-core-")]
-    return zipfile.ZipFile(source).read(name)
+    for path in files:
+        with zipfile.ZipFile(path) as jar:
+            if name in jar.namelist():
+                return jar.read(name)
+    raise AssertionError(name)
 
 
-def test_one_class_is_changed_by_a_few_bytes(files):
+def test_the_class_that_makes_servers_is_changed_by_a_few_bytes(files):
     before, after = original(files, FACTORY), changed_classes(files)[FACTORY]
     assert b"forAddress" in after
     assert b"forAddress" not in before
@@ -31,10 +36,18 @@ def test_one_class_is_changed_by_a_few_bytes(files):
     assert after[-200:] == before[-200:]
 
 
-def test_java_accepts_the_changed_class(files):
+def test_the_class_that_keeps_residuals_is_changed_by_ten_bytes(files):
+    before, after = original(files, HANDLER), changed_classes(files)[HANDLER]
+    assert len(before) == len(after)
+    changed = [at for at, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+    assert 0 < changed[-1] - changed[0] < 10
+
+
+@pytest.mark.parametrize("changed", [FACTORY, HANDLER])
+def test_java_accepts_the_changed_class(files, changed):
     """Java verifies a class when it is initialised; jrunscript would be another way, but has no language any more."""
-    classes = ":".join(map(str, (loopback_jar(files), *files)))
-    name = FACTORY.removesuffix(".class").replace("/", ".")
+    classes = ":".join(map(str, (changed_jar(files), *files)))
+    name = changed.removesuffix(".class").replace("/", ".")
     run = subprocess.run(
         [flink_java(), "-Xverify:all", "-cp", classes, name], capture_output=True, text=True, timeout=60, check=False
     )
@@ -45,12 +58,12 @@ def test_java_accepts_the_changed_class(files):
 
 
 def test_the_jar_lies_beside_the_others_and_is_made_once(files):
-    path = loopback_jar(files)
+    path = changed_jar(files)
     assert path.parent == files[0].parent
     made = path.stat().st_mtime_ns
-    assert loopback_jar(files) == path
+    assert changed_jar(files) == path
     assert path.stat().st_mtime_ns == made
-    assert zipfile.ZipFile(path).namelist() == [FACTORY]
+    assert zipfile.ZipFile(path).namelist() == [FACTORY, HANDLER]
 
 
 def test_a_class_that_is_not_as_expected(files):
@@ -58,3 +71,7 @@ def test_a_class_that_is_not_as_expected(files):
         on_loopback(changed_classes(files)[FACTORY])
     with pytest.raises(ClusterError, match="never calls getPort"):
         on_loopback(original(files, "org/apache/beam/sdk/Pipeline.class"))
+    with pytest.raises(ClusterError, match="getId is not called once"):
+        under_one_name(changed_classes(files)[HANDLER])
+    with pytest.raises(ClusterError, match="never calls getId"):
+        under_one_name(original(files, "org/apache/beam/sdk/Pipeline.class"))
