@@ -239,7 +239,7 @@ def _held(receiver: str, holder: Any, *, inherited: bool = False) -> Iterator[Op
     if isinstance(holder, tuple):
         yield from (Operator(receiver, each.__name__, each) for each in holder)
         return
-    members = dict(inspect.getmembers_static(holder)) if inherited else vars(holder)
+    members = {name: inspect.getattr_static(holder, name) for name in dir(holder)} if inherited else vars(holder)
     for name, member in members.items():
         is_one = isinstance(member, (staticmethod, classmethod, property)) or inspect.isfunction(member)
         operator = Operator(receiver, name, member, holder)
