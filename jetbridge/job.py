@@ -298,17 +298,16 @@ class Job:
 
         Example:
             >>> import jetbridge, tempfile
-            >>> from jetbridge import Pipeline
+            >>> from jetbridge import Pipeline, StreamSource
             >>> heard = []
             >>> with jetbridge.connect(home=tempfile.mkdtemp()) as client:
             ...     pipeline = Pipeline.create()
-            ...     stage = pipeline.read_from(Pipeline.from_list("numbers", [1])).write_to(Pipeline.to_list("copy"))
+            ...     stage = pipeline.read_from(StreamSource("clicks")).write_to(Pipeline.to_list("seen"))
             ...     job = client.get_jet().submit(pipeline)
             ...     listener_id = job.add_status_listener(heard.append)
-            ...     job.join()
-            ...     was_there = job.remove_status_listener(listener_id)
-            >>> print(heard[-1].previous_status, heard[-1].new_status, heard[-1].is_user_requested)
-            RUNNING COMPLETED False
+            ...     job.cancel()
+            >>> print(heard[-1].new_status, heard[-1].is_user_requested)
+            FAILED True
 
         Args:
             listener: Takes a `JobStatusEvent`.
@@ -331,6 +330,17 @@ class Job:
 
     def remove_status_listener(self, listener_id: str) -> bool:
         """Call a listener no more.
+
+        Example:
+            >>> import jetbridge, tempfile
+            >>> from jetbridge import Pipeline, StreamSource
+            >>> with jetbridge.connect(home=tempfile.mkdtemp()) as client:
+            ...     pipeline = Pipeline.create()
+            ...     stage = pipeline.read_from(StreamSource("clicks")).write_to(Pipeline.to_list("seen"))
+            ...     job = client.get_jet().submit(pipeline)
+            ...     listener_id = job.add_status_listener(lambda event: None)
+            ...     print(job.remove_status_listener(listener_id), job.remove_status_listener(listener_id))
+            True False
 
         Args:
             listener_id: What `add_status_listener` returned.

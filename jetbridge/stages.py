@@ -12,12 +12,11 @@ from typing_extensions import Self
 
 from jetbridge.aggregate_stages import Aggregating
 from jetbridge.arguments import described, function
+from jetbridge.aside_stages import Extending, Siding
 from jetbridge.coaggregate_stages import CoAggregating
 from jetbridge.errors import PipelineError
 from jetbridge.hash_join_stages import HashJoining
-from jetbridge.plan.ends import BeamNode
 from jetbridge.plan.keyed import DistinctNode, SortNode
-from jetbridge.plan.side import LateNode
 from jetbridge.plan.stateless import FilterNode, FlatMapNode, MapNode, MergeNode
 from jetbridge.service_stages import Serving
 from jetbridge.shaping_stages import Placing, Shaping
@@ -86,7 +85,7 @@ class SinkStage(Stage):
     """The end of a branch."""
 
 
-class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
+class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping, Siding, Extending):
     """What stages of batch and of stream pipelines have in common."""
 
     def map(self, fn: Callable[[Any], Any]) -> Self:
@@ -236,108 +235,6 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping):
         if key_fn is not None:
             function("distinct", "key_fn", key_fn)
         return self._then(DistinctNode, "distinct", key_fn=key_fn)
-
-    def on_error(self, then: str | Sink) -> Self:
-        """What becomes of an item on which the user's function in this stage raises.
-
-        Jet has no such thing; Flink has side outputs for it, and Beam's libraries call the sink a dead-letter queue.
-
-        Example:
-            >>> from jetbridge import Pipeline, testing
-            >>> texts = Pipeline.create().read_from(testing.items("1", "two", "3"))
-            >>> testing.run_kernels(texts.map(int).on_error("skip"))
-            [1, 3]
-            >>> texts.map(int).on_error(Pipeline.to_list("bad"))
-            <BatchStage 'map-2'>
-
-        Args:
-            then: ``"fail"``, the default: the job fails. ``"skip"``: it goes on
-                without the item, and the metrics count it. Or a sink, which gets
-                a `FailedItem` with the job's guarantee: each just once with
-                EXACTLY_ONCE. A function of an item in a stage with state, such as
-                an accumulator, must not have changed anything when it raises.
-
-        Returns:
-            This stage.
-
-        Raises:
-            PipelineError: When ``then`` is none of these, or no function of a user's is called here.
-        """
-        return self._pipeline._on_error(self, then)
-
-    def late_items(self) -> Self:
-        """The items that came too late for this stage's windows, matches or states, without times.
-
-        Jet drops them; this is Flink's ``sideOutputLateData``.
-
-        Example:
-            >>> from jetbridge import Pipeline, aggregations, testing, windows
-            >>> clicks = Pipeline.create().read_from(testing.scripted([1, 5, 12, 3])).with_timestamps(lambda at: at)
-            >>> counts = clicks.window(windows.tumbling(10)).aggregate(aggregations.counting())
-            >>> testing.run_kernels(counts.late_items())
-            [3]
-
-        Raises:
-            PipelineError: When this stage has neither windows, nor joins by times, nor a ttl.
-        """
-        node = self._pipeline._nodes[self._id]
-        if not getattr(node, "drops_late", False):
-            raise PipelineError(
-                f"late_items: nothing is late for {node.kind} '{self.name}': call it behind a window, a join by times, "
-                "or a stage whose state has a ttl"
-            )
-        return self._then(LateNode, "late_items")
-
-    def apply(self, fn: Callable[[Self], Result]) -> Result:
-        """Call a function with this stage, to use a part of a pipeline again.
-
-        As Jet's ``apply``.
-
-        Example:
-            >>> from jetbridge import Pipeline, testing
-            >>> def cleaned(stage):
-            ...     return stage.map(str.strip).filter(bool)
-            >>> testing.run_kernels(Pipeline.create().read_from(testing.items(" a", " ")).apply(cleaned))
-            ['a']
-
-        Args:
-            fn: ``(this stage) -> another stage``.
-
-        Returns:
-            What the function returned.
-
-        Raises:
-            PipelineError: When ``fn`` is not callable, or returns no stage.
-        """
-        from jetbridge.keyed_stages import GroupedStage
-
-        result: Result = function("apply", "fn", fn)(self)
-        if not isinstance(result, (Stage, GroupedStage)):
-            raise PipelineError(f"apply: the function must return a stage; got {described(result)}")
-        return result
-
-    def apply_beam(self, ptransform: Any) -> Self:
-        """Run a Beam PTransform on the items.
-
-        On the Direct runner a transform that groups, windows or keeps state
-        makes the whole job one epoch, so its input must fit in memory.
-
-        Example:
-            >>> import apache_beam as beam
-            >>> from jetbridge import Pipeline, testing
-            >>> words = Pipeline.create().read_from(testing.items("to", "be"))
-            >>> words.apply_beam(beam.Map(str.upper)).write_to(Pipeline.to_list("shouted"))
-            <SinkStage 'shouted'>
-
-        Args:
-            ptransform: An ``apache_beam.PTransform`` from one PCollection to one.
-
-        Raises:
-            PipelineError: When it is no PTransform.
-        """
-        if not (hasattr(ptransform, "expand") and hasattr(ptransform, "default_label")):
-            raise PipelineError(f"apply_beam must be given an apache_beam.PTransform; got {described(ptransform)}")
-        return self._then(BeamNode, "apply_beam", transform=ptransform)
 
     def write_to(self, sink: Sink) -> SinkStage:
         """Send the items to a sink.

@@ -1,49 +1,27 @@
-r"""The two base classes of every source and sink, for jetbridge's own connectors and for yours.
+"""The two base classes of every source and sink, for jetbridge's own connectors and for yours.
 
 A **source** is replayable: it has partitions, and reading a partition from an
 offset gives the same items each time. The offset is the source's own: an index,
 a byte position, a key; None says that a bounded partition has ended. A **sink**
 takes numbered chunks, so that it can tell a repetition from news.
 
-A complete source and a sink of one's own::
-
-    from jetbridge.connectors import Sink, SinkChunk, Source
-
-    class Squares(Source):
-        def __init__(self, count: int) -> None:
-            super().__init__(name="squares")
-            self.count = count
-
-        def partitions(self) -> list[str]:
-            return ["0"]
-
-        def read(self, partition, offset, limit):
-            start = offset or 0
-            end = min(start + limit, self.count)
-            return [i * i for i in range(start, end)], end if end < self.count else None
-
-    class Appender(Sink):
-        def __init__(self, path: str) -> None:
-            super().__init__(name="appender")
-            self.path = path
-
-        def write(self, chunk: SinkChunk) -> None:
-            with open(self.path, "a") as file:
-                file.writelines(f"{item}\\n" for item in chunk.items())
-
-Run ``jetbridge.connectors.conformance.check_source`` and ``check_sink`` on yours.
+`Source` and `Sink` each have a complete example. Run ``check_source`` and ``check_sink`` of
+`jetbridge.connectors.conformance` on yours.
 """
 
 from __future__ import annotations
 
 import abc
-import logging
 import pickle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from jetbridge.connectors.context import ConnectorContext
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+__all__ = ["BadItem", "ConnectorContext", "Offset", "Sink", "SinkChunk", "Source", "SplittableSource"]
 
 Offset = Any  # a picklable value that only the source understands
 
@@ -239,44 +217,6 @@ class SplittableSource(Source):
         """Read one range; see `Source.read`."""
         end = self.split(partition, offset, limit)
         return [item for chunk in self.read_range(partition, offset, end) for item in chunk], end
-
-
-@dataclass(frozen=True)
-class ConnectorContext:
-    """What a connector, or who makes a service, may know about the run that it works for.
-
-    Example:
-        >>> from jetbridge.connectors import ConnectorContext
-        >>> context = ConnectorContext(job_id="1", job_name="watch", run="r1", stage="map", home=".jetbridge")
-        >>> context.logger.name, context.exactly_once
-        ('jetbridge.watch', False)
-
-    Attributes:
-        job_id: The job's id.
-        job_name: Its name, or its id when it has none.
-        run: The id of this run: new at each fresh start, kept by resume and recovery.
-        stage: The name of the stage.
-        home: The data folder's path, for connectors of the embedded store.
-        unbounded: Whether the job is a stream: it will not complete, so what a
-            sink stages must become visible on the way.
-        exactly_once: Whether the job has that guarantee: a chunk that comes again is then the
-            same, and must be left out. With less it may hold other items, and must be written.
-        fresh: For a sink: whether nothing of its run was written before this start.
-    """
-
-    job_id: str
-    job_name: str
-    run: str
-    stage: str
-    home: str
-    unbounded: bool = False
-    exactly_once: bool = False
-    fresh: bool = False
-
-    @property
-    def logger(self) -> logging.Logger:
-        """The job's logger, ``jetbridge.<job name>``, whose messages reach the client."""
-        return logging.getLogger(f"jetbridge.{self.job_name}")
 
 
 @dataclass(frozen=True)

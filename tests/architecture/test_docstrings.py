@@ -80,7 +80,8 @@ def things():
 
 
 def members(path, owner):
-    for name, member in inspect.getmembers_static(owner):
+    for name in dir(owner):
+        member = inspect.getattr_static(owner, name)
         function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
         if name[0] != "_" and inspect.isfunction(function) and function.__module__.split(".")[0] == "jetbridge":
             holder = next(each for each in owner.__mro__ if name in vars(each))

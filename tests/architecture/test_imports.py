@@ -17,7 +17,8 @@ LAYERS = {
     "aggregations": ("errors", "checks", "kernels.keys", "aggregations"),
     "arguments": ("errors", "checks", "aggregations"),
     "services": ("errors", "checks", "arguments"),
-    "connectors.base": ("errors",),
+    "connectors.context": (),
+    "connectors.base": ("errors", "connectors.context"),
     "plan": (*FOUNDATION, "plan"),
     "kernels": (*FOUNDATION, "plan", "kernels"),
     "beam": (*FOUNDATION, "plan", "kernels", "beam"),
@@ -29,7 +30,7 @@ these: stages, pipeline, then jobs and the client."""
 
 FLUENT = (
     *("arguments", "aggregate_stages", "timed_stages", "service_stages", "stages", "keyed_stages", "windowed_stages"),
-    *("sides", "coaggregate_stages", "join_stages", "hash_join_stages"),
+    *("sides", "aside_stages", "coaggregate_stages", "join_stages", "hash_join_stages"),
     *("pipeline", "sources", "sinks"),
 )
 JOBS = ("job", "client", "connecting", "jobs", "runner", "hazelcast", "cli", "settings", "metrics", "snapshots")

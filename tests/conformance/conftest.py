@@ -25,6 +25,8 @@ from jetbridge import Job, JobConfig, JobStatus, Pipeline, ProcessingGuarantee
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+sys.path.append(str(Path(__file__).parent))  # for reference, which imports support
+
 RUNNERS = ("direct", "flink")
 SAMPLE = 6
 """How many tests of a module meet a cluster in each run; a module may have a SAMPLE of its own."""

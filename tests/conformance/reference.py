@@ -19,6 +19,7 @@ import support
 
 from jetbridge import Pipeline, aggregations, services, sinks, sources, windows
 from jetbridge.aggregate_stages import Aggregating
+from jetbridge.aside_stages import Extending, Siding
 from jetbridge.coaggregate_stages import AggregateBuilder, CoAggregating, CoWindowing
 from jetbridge.hash_join_stages import HashJoinBuilder, HashJoining
 from jetbridge.join_stages import Joining
@@ -52,6 +53,7 @@ every example, as doctests and on the Direct runner. They begin with
 SECTIONS: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = (
     ("Pipelines, sources and sinks", (("pipeline", Pipeline),)),
     ("Items", (("stage", GeneralStage), ("stage", BatchStage), ("grouped", GroupedStage))),
+    ("Errors, late items and parts made elsewhere", (("stage", Siding), ("stage", Extending))),
     ("Aggregation", (("stage", Aggregating), ("stage", CoAggregating), ("builder", AggregateBuilder))),
     ("Event time and windows", (("stage", Timing), ("windowed", WindowedStage), ("windowed", CoWindowing))),
     ("Kinds of windows", (("windows", (windows.tumbling, windows.sliding, windows.session)),)),
@@ -237,7 +239,7 @@ def _held(receiver: str, holder: Any, *, inherited: bool = False) -> Iterator[Op
     if isinstance(holder, tuple):
         yield from (Operator(receiver, each.__name__, each) for each in holder)
         return
-    members = dict(inspect.getmembers_static(holder)) if inherited else vars(holder)
+    members = {name: inspect.getattr_static(holder, name) for name in dir(holder)} if inherited else vars(holder)
     for name, member in members.items():
         is_one = isinstance(member, (staticmethod, classmethod, property)) or inspect.isfunction(member)
         operator = Operator(receiver, name, member, holder)

@@ -7,10 +7,11 @@ import time
 import pytest
 
 import jetbridge
-from jetbridge import ListSource, Pipeline, StreamSource
+from jetbridge import JobConfig, ListSource, Pipeline, StreamSource
 from jetbridge.connectors.hazelcast.cluster import HazelcastCluster
 from jetbridge.connectors.hazelcast.list_source import ListSource as ClusterList
 from jetbridge.errors import ConfigError, ConnectionError, JobFailedError, SourceError
+from jetbridge.hazelcast_members import Member
 from jetbridge.processes import free_ports
 
 # isort: split
@@ -34,6 +35,23 @@ def test_no_cluster_at_the_address(tmp_path, says):
     assert time.monotonic() - started < 10
     says(caught, f"no Hazelcast cluster 'dev' at 127.0.0.1:{port} answered within 0.5 s", "cluster_members")
     assert caught.value.__cause__ is not None
+
+
+def test_the_only_member_is_killed(tmp_path, until, says, name, runner):
+    """Its connections are cut and then refused; the job fails when the time is over, and says why and where."""
+    events, results = name("events"), name("results")
+    pipeline = Pipeline.create()
+    pipeline.read_from(StreamSource(events)).write_to(Pipeline.to_list(results))
+    with Member(memory=256) as member:
+        config = {"cluster_members": [member.address], "cluster_connect_timeout": 1}
+        with jetbridge.connect(runner=runner, home=tmp_path / "home", parallelism=1, hazelcast=config) as client:
+            client.get_stream(events).publish("a")
+            job = client.get_jet().submit(pipeline, JobConfig(processing_guarantee="EXACTLY_ONCE"))
+            until(lambda: client.get_list(results).size() == 1, "the first item")
+            member.kill()
+            with pytest.raises(JobFailedError) as caught:
+                job.join(timeout=60)
+    says(caught, f"Hazelcast cluster 'dev' at {member.address} went away and did not come back within 1 s", "refused")
 
 
 def test_another_cluster_name(member, tmp_path, says):
