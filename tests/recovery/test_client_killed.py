@@ -7,6 +7,7 @@ import signal
 
 import psutil
 import pytest
+from halting import halt
 from recovery_pipelines import COUNT, batch, batch_outputs, check_batch, comparable, stream_expected, stream_outputs
 
 from jetbridge import JobStatus
@@ -138,8 +139,7 @@ def test_an_orphaned_worker_writes_nothing(client, jet, begin, family, folder, u
     registry = client._session.registry
     until(lambda: registry.by_name(to) is not None and registry.by_name(to).commits >= 2)
     owner, *others = family(script)
-    for process in others:
-        process.suspend()
+    halt(others)
     owner.kill()
     script.wait()
     job = jet.get_job_by_name(to)

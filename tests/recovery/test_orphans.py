@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import psutil
+from halting import halt
 from recovery_pipelines import HELD, HOLD, ROB, check_files, files
 
 from jetbridge import JobStatus
@@ -24,8 +25,7 @@ def test_a_stopped_worker_does_not_keep_its_staged_files(client, jet, begin, fam
     )
     until((tmp_path / "held").exists)
     owner, *others = family(script)
-    for process in others:
-        process.suspend()
+    halt(others)
     owner.kill()
     script.wait()
     registry = client._session.registry
@@ -36,7 +36,7 @@ def test_a_stopped_worker_does_not_keep_its_staged_files(client, jet, begin, fam
     begun = time.monotonic()
     job.resume()
     job.join(DEADLINE)
-    assert all(process.status() == psutil.STATUS_STOPPED for process in others)
+    assert {process: process.status() for process in others} == dict.fromkeys(others, psutil.STATUS_STOPPED)
     check_files(client, to, folder)
     assert job.get_metrics().stages["file"].received_count == 2 * HELD
     print(f"the job went on and ended in {time.monotonic() - begun:.1f} s")

@@ -11,6 +11,7 @@ import time
 
 import psutil
 import pytest
+from halting import halt
 from recovery_pipelines import TRICKLE, batch, batch_outputs, check_batch
 
 import jetbridge
@@ -56,8 +57,7 @@ def image(processes, home, to, *, backfill):
     Returns:
         False where frames should have been brought into the file before, and none could be.
     """
-    for process in processes:
-        process.suspend()
+    halt(processes)
     try:
         if backfill:
             with contextlib.closing(sqlite3.connect(home / "jetbridge.db", timeout=1)) as connection:
