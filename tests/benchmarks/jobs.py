@@ -19,7 +19,7 @@ class Case:
 
     Attributes:
         items: How many items there are; for the word count how many bytes.
-        text: The path of the text (a glob), empty for the jobs on integers.
+        text: The path of the text (a glob) or of the events, empty for the jobs on integers.
         parallelism: How many cores a contender that asks may use.
     """
 
@@ -52,11 +52,17 @@ class Job:
     beam_share: float = 0.04
 
     @property
+    def on_events(self) -> bool:
+        """Whether it is a query of Nexmark, on the events of an auction house."""
+        return self.letter in QUERIES
+
+    @property
     def on_text(self) -> bool:
         """Whether the input is a file of text, and its size one in bytes."""
         return self.letter == "g"
 
 
+QUERIES = ("q1", "q2", "q5", "q7", "q8", "counts")
 JOBS = {
     job.letter: job
     for job in (
@@ -67,6 +73,12 @@ JOBS = {
         Job("e", "distinct, every value five times", 5_000_000),
         Job("f", "sort", 2_000_000, ordered=True),
         Job("g", "word count of a text file", 200_000_000, beam_share=0.01),
+        Job("q1", "Nexmark Q1: prices of bids in euros", 2_000_000),
+        Job("q2", "Nexmark Q2: bids for some auctions", 2_000_000),
+        Job("q5", "Nexmark Q5: hot items, in sliding windows", 1_000_000),
+        Job("q7", "Nexmark Q7: highest bids, in tumbling windows", 1_000_000),
+        Job("q8", "Nexmark Q8: new users, a join in windows", 1_000_000),
+        Job("counts", "bids by auction, in tumbling windows", 1_000_000),
     )
 }
 

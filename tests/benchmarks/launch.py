@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from auctions.event_files import events_file
 from jobs import JOBS, Job
 from memory import INTERVAL, Samples
 from text import text_file
@@ -32,14 +33,14 @@ class Contender:
         module: Its module in the folder ``contenders``.
         package: The package that it needs.
         parallelism: How many cores it is told to use.
-        jobs: The letters of the jobs that it can do.
+        jobs: The names of the jobs that it can do.
     """
 
     name: str
     module: str
     package: str
     parallelism: int = 1
-    jobs: str = "abcdefg"
+    jobs: tuple[str, ...] = tuple(JOBS)
 
     @property
     def installed(self) -> bool:
@@ -54,9 +55,9 @@ CONTENDERS = {
         Contender("jetbridge-1", "jetbridge_pipeline", "jetbridge"),
         Contender("jetbridge-2", "jetbridge_pipeline", "jetbridge", parallelism=2),
         Contender("beam", "hand_written_beam", "apache_beam"),
-        Contender("beam-tuned", "tuned_beam", "apache_beam", jobs="abcdef"),
+        Contender("beam-tuned", "tuned_beam", "apache_beam", jobs=tuple("abcdef")),
         Contender("bytewax", "bytewax_flow", "bytewax"),
-        Contender("polars", "polars_frame", "polars", jobs="abcefg"),
+        Contender("polars", "polars_frame", "polars", jobs=tuple("abcefg")),
     )
 }
 
@@ -165,14 +166,14 @@ def run_once(job: Job, contender: Contender, size: int, *, sample: bool = False,
     Returns:
         What worker.py wrote, and "whole" (seconds) and "peak" (bytes or None).
     """
-    on_text = JOBS[job.letter].on_text
+    made = text_file if job.on_text else events_file if job.on_events else None
     spec = {
         "job": job.letter,
-        "module": contender.module,
+        "module": f"{'auctions' if job.on_events else 'contenders'}.{contender.module}",
         "parallelism": contender.parallelism,
         "items": size,
-        "text": text or (str(text_file(size)) if on_text else ""),
-        "warm_up_text": str(text_file(10_000)) if on_text else "",
+        "text": text or (str(made(size)) if made else ""),
+        "warm_up_text": str(made(10_000)) if made else "",
     }
     return run_script("worker.py", spec, sample=sample)
 

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/run.py                         everything at full size (about an hour)
     python tests/benchmarks/run.py --jobs a,b --scale 0.1  two jobs on a tenth of the data
+    python tests/benchmarks/run.py --jobs q1,q2,q5,q7,q8,counts   queries of Nexmark
     python tests/benchmarks/run.py --jobs cold,flat        the first result, and memory as the input grows
     python tests/benchmarks/run.py --jobs guarantees,lifecycle,latency,sustained   streams
     python tests/benchmarks/run.py --jobs flink-batch,flink-stream,flink-start,flink-latency   on Flink
@@ -9,7 +10,8 @@
     python tests/benchmarks/run.py --jobs hazelcast        maps of a Hazelcast cluster
 
 Jobs: a map, filter, flat_map; b sum by key, 100 keys; c sum by key, many keys;
-d fold without a combiner; e distinct; f sort; g word count; cold: the first
+d fold without a combiner; e distinct; f sort; g word count; q1, q2, q5, q7, q8 and
+counts: queries of Nexmark on the events of examples/nexmark; cold: the first
 result of a script and a second job; flat: memory on once and ten times the input;
 guarantees: what each costs, on a stream and on a batch; lifecycle: suspend, resume,
 export a snapshot, list jobs; latency: from publish to sink at 10,000 items/s;

@@ -17,7 +17,13 @@ def benchmark(*arguments, timeout=300):
 
 @pytest.mark.parametrize(
     ("jobs", "contenders"),
-    [("a,g", "loop,jetbridge-2,beam,bytewax,polars"), ("b,c,d", "loop,jetbridge-1"), ("e,f", "loop,jetbridge-2")],
+    [
+        ("a,g", "loop,jetbridge-2,beam,bytewax,polars"),
+        ("b,c,d", "loop,jetbridge-1"),
+        ("e,f", "loop,jetbridge-2"),
+        ("q1,q2,q5,q7,q8,counts", "loop,jetbridge-2"),
+        pytest.param("q5,q7,q8,counts", "loop,jetbridge-1,beam,bytewax", marks=pytest.mark.full),
+    ],
 )
 def test_jobs(jobs, contenders):
     done = benchmark("--jobs", jobs, "--contenders", contenders, "--scale", "0.0005", "--repeat", "1", "--json")

@@ -20,7 +20,7 @@ def main() -> None:
     spec = json.loads(sys.argv[1])
     job = JOBS[spec["job"]]
     case = Case(spec["items"], spec["text"], spec["parallelism"])
-    contender = importlib.import_module(f"contenders.{spec['module']}").Contender(case.parallelism)
+    contender = importlib.import_module(spec["module"]).Contender(case.parallelism)
     # Start-up is excluded for all alike: everything is imported, connected and has run once.
     contender.run(job.letter, Case(WARM_UP_ITEMS, spec["warm_up_text"], case.parallelism))()
     start = time.monotonic()

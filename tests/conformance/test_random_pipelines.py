@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from hypothesis import HealthCheck, given, settings
 
 from jetbridge.plan.ends import SinkNode
 from tests.reference.interpreter import Interpreter
-from tests.reference.programs import programs
+from tests.reference.programs import counted, programs
 
 EXAMPLES = {"direct": 300, "flink": 10}
 THOROUGH = {"direct": 10_000, "flink": 200}
@@ -23,20 +21,20 @@ def check(jet, until, program):
     late = sum(len(items) for (_, kind), items in reference.aside.items() if kind == "late_items")
     job = jet.submit(pipeline)
 
-    def counted():
+    def late_ones():
         return sum(stage.late_count for stage in job.get_metrics().stages.values())
 
     if program.stream:
         until(lambda: all(len(lists[name]) >= len(items) for name, items in expected.items()))
-        until(lambda: counted() >= late)
+        until(lambda: late_ones() >= late)
         job.cancel()
     else:
         job.join(timeout=60)
-    found = {name: Counter(stored.get_all()) for name, stored in lists.items()}
+    found = counted({name: stored.get_all() for name, stored in lists.items()})
     for stored in lists.values():
         stored.clear()
-    assert found == {name: Counter(items) for name, items in expected.items()}
-    assert counted() == late
+    assert found == counted(expected)
+    assert late_ones() == late
 
 
 def test_the_results_are_those_of_the_reference(jet, until, request):

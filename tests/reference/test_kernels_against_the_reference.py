@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jetbridge import testing
 from tests.reference.interpreter import Interpreter
-from tests.reference.programs import programs
+from tests.reference.programs import counted, programs
 
 
 @given(program=programs(), chunk=st.sampled_from([1, 2, 5, 4096]), shards=st.sampled_from([1, 3, 128]))
@@ -17,6 +15,4 @@ def test_random_programs(program, chunk, shards):
     pipeline, inputs = program.build()
     expected = Interpreter(pipeline.plan(), inputs).results()
     found = testing.run_kernels(pipeline, chunk=chunk, shards=shards)
-    assert {name: Counter(items) for name, items in found.items()} == {
-        name: Counter(items) for name, items in expected.items()
-    }
+    assert counted(found) == counted(expected)
