@@ -3,6 +3,7 @@
 from pathlib import Path
 
 collect_ignore = [
+    "auctions",
     "clusters",
     "contenders",
     "flink",

@@ -21,7 +21,7 @@ def benchmark(*arguments, timeout=300):
         ("a,g", "loop,jetbridge-2,beam,bytewax,polars"),
         ("b,c,d", "loop,jetbridge-1"),
         ("e,f", "loop,jetbridge-2"),
-        ("q1,q2,q5,q7,q8,counts", "loop,jetbridge-2"),
+        ("q1,q5,q8", "loop,jetbridge-2"),
         pytest.param("q5,q7,q8,counts", "loop,jetbridge-1,beam,bytewax", marks=pytest.mark.full),
     ],
 )
@@ -85,7 +85,7 @@ def test_extras_and_tables():
 def test_an_unknown_job_is_refused():
     done = benchmark("--jobs", "a,x")
     assert done.returncode == 2
-    assert "no such name: x; there are a, b, c, d, e, f, g, cold, flat, guarantees, lifecycle" in done.stderr
+    assert "no such name: x; there are a, b, c, d, e, f, g, q1, q2, q5, q7, q8, counts, cold" in done.stderr
 
 
 def test_maps_of_a_hazelcast_member():
