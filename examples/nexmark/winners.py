@@ -1,4 +1,4 @@
-"""The query of the bids that win: Q9."""
+"""The query of the bids that win: Q9. A bid that a stream brings before its auction waits for it."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -27,24 +27,27 @@ class Winning(CustomKernel):
         for event in items:
             if isinstance(event, Auction):
                 state["auction"] = event
-            elif "auction" in state and state["auction"].reserve <= event.price and self.beats(state, event):
-                state["best"] = event
+            else:
+                state.setdefault("waiting", []).append(event)
+        if "auction" in state:
+            self._offer(state, state.pop("waiting", []))
         return iter(())
 
-    def beats(self, state: dict[str, Any], bid: Bid) -> bool:
-        """Whether a bid is in time, and better than the best one."""
-        best = state.get("best")
-        return bid.time < state["auction"].expires and (
-            best is None or (bid.price, -bid.time) > (best.price, -best.time)
-        )
+    def _offer(self, state: dict[str, Any], bids: list[Bid]) -> None:
+        auction = state["auction"]
+        valid = [bid for bid in bids if auction.time <= bid.time < auction.expires and bid.price >= auction.reserve]
+        if valid:
+            state["best"] = max([*valid, state.get("best", valid[0])], key=lambda bid: (bid.price, -bid.time))
 
-    def due(self, state: dict[str, Any], key: int) -> int | None:
-        """When the auction ends."""
-        return state["auction"].expires if "auction" in state else None
+    def due(self, state: dict[str, Any], key: int) -> int:
+        """When the auction ends, or when none is expected that the oldest bid that waits could be for."""
+        return state["auction"].expires if "auction" in state else min(bid.time for bid in state["waiting"]) + 1
 
     def on_watermark(self, state: dict[str, Any], key: int, watermark: int) -> Iterator[tuple[int, Won]]:
         """Give the winner, and forget the auction."""
-        auction, best = state.pop("auction"), state.pop("best", None)
+        auction, best = state.pop("auction", None), state.pop("best", None)
+        if waiting := [bid for bid in state.pop("waiting", []) if bid.time >= watermark]:
+            state["waiting"] = waiting
         if best is not None:
             yield auction.expires, Won(auction, best)
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import random
 import subprocess
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
 import pytest
 
 import jetbridge
+from jetbridge import Pipeline, StreamSource, testing
+from jetbridge.custom_conformance import check_kernel
 
 FOLDER = Path(__file__).parents[2] / "examples" / "nexmark"
 COUNT = 6_000
@@ -60,6 +64,8 @@ SQL = {
     "counts": "SELECT time // 10000 * 10000, auction, count(*) FROM bids GROUP BY ALL",
 }
 FULL = [pytest.param(query, "flink", marks=pytest.mark.full) for query in SQL if query not in ON_FLINK]
+RUNNERS = ["direct", pytest.param("flink", marks=pytest.mark.full)]
+LAG = 2_000  # milliseconds by which events of the stream come too late at most
 CASES = [*((query, "direct") for query in SQL), *((query, "flink") for query in ON_FLINK), *FULL]
 
 
@@ -93,21 +99,30 @@ def sql(nexmark):
 
 
 @pytest.fixture(scope="module")
-def run(nexmark, tmp_path_factory):
-    """Runs a query; gives its results."""
+def client(tmp_path_factory):
+    """Gives the client of a runner."""
     clients = {}
 
-    def run(query, runner="direct"):
+    def client(runner):
         if runner not in clients:
             home = tmp_path_factory.mktemp(runner) / "home"
             clients[runner] = jetbridge.connect(runner=runner, home=home, parallelism=2)
-        client = clients[runner]
-        client.get_jet().submit(nexmark["run"].pipeline_of(query, COUNT)).join(timeout=120)
-        return client.get_list(f"nexmark-{query}").get_all()
+        return clients[runner]
 
-    yield run
-    for client in clients.values():
-        client.shutdown()
+    yield client
+    for each in clients.values():
+        each.shutdown()
+
+
+@pytest.fixture(scope="module")
+def run(nexmark, client):
+    """Runs a query; gives its results."""
+
+    def run(query, runner):
+        client(runner).get_jet().submit(nexmark["run"].pipeline_of(query, COUNT)).join(timeout=120)
+        return client(runner).get_list(f"nexmark-{query}").get_all()
+
+    return run
 
 
 def flat(result):
@@ -122,45 +137,96 @@ def test_the_results_are_those_of_sql(run, sql, query, runner):
     assert Counter(map(flat, run(query, runner))) == Counter(expected)
 
 
-def test_every_event_passes(run, nexmark):
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_every_event_passes(run, nexmark, runner):
     every = list(nexmark["events"].events(COUNT))
-    assert Counter(run("0")) == Counter(every)
+    assert Counter(run("0", runner)) == Counter(every)
     kinds = Counter(type(event).__name__ for event in every)
     assert kinds == {"Person": COUNT // 50, "Auction": 3 * COUNT // 50, "Bid": 46 * COUNT // 50}
 
 
-def test_average_price_for_a_category(run, sql):
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_average_price_for_a_category(run, sql, runner):
     """After each winning bid there is an average; the last ones are those of all."""
-    found = run("4")
+    found = run("4", runner)
     won = sql.execute(f"SELECT category, price FROM ({WON})").fetchall()
     assert len(found) == len(won)
     expected = sql.execute(f"SELECT category, avg(price) FROM ({WON}) GROUP BY category").fetchall()
     assert dict(found) == pytest.approx(dict(expected), rel=1e-12)
 
 
-def test_average_price_of_a_sellers_last_auctions(run, sql):
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_average_price_of_a_sellers_last_auctions(run, sql, runner):
     newest = f"""
         SELECT seller, price FROM ({WON}) QUALIFY row_number() OVER
         (PARTITION BY seller ORDER BY expires DESC, id DESC) <= 10
     """
     expected = sql.execute(f"SELECT seller, avg(price) FROM ({newest}) GROUP BY seller").fetchall()
-    assert dict(run("6")) == pytest.approx(dict(expected), rel=1e-12)
+    assert dict(run("6", runner)) == pytest.approx(dict(expected), rel=1e-12)
 
 
-def test_a_log_of_all_events(run, nexmark, tmp_path, monkeypatch):
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_log_of_all_events(run, nexmark, tmp_path, monkeypatch, runner):
     monkeypatch.chdir(tmp_path)
-    rows = run("10")
+    rows = run("10", runner)
     assert len(rows) == COUNT
     lines = (tmp_path / "nexmark.jsonl").read_text().splitlines()
     assert Counter(map(str, rows)) == Counter(str(json.loads(line)) for line in lines)
 
 
-def test_bids_by_the_clock(run, sql):
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_bids_by_the_clock(run, sql, runner):
     """Which windows they fall into is up to the clock; each counts once."""
     counts = Counter()
-    for bidder, count in run("12"):
+    for bidder, count in run("12", runner):
         counts[bidder] += count
     assert counts == dict(sql.execute("SELECT bidder, count(*) FROM bids GROUP BY bidder").fetchall())
+
+
+@pytest.fixture(scope="module")
+def late_events(nexmark):
+    """The same events, each up to two seconds too late."""
+    chance = random.Random(1)
+    every = sorted(nexmark["events"].events(COUNT), key=lambda event: event.time + chance.randrange(LAG))
+    assert any(before.time > after.time for before, after in pairwise(every))
+    return every
+
+
+@pytest.mark.parametrize("chunk", [7, 4_096])
+@pytest.mark.parametrize("query", SQL)
+def test_kernels_on_events_that_are_out_of_order(nexmark, sql, late_events, query, chunk):
+    """The same SQL holds however often the watermark is told; this needs no runner."""
+    source = Pipeline.create().read_from(testing.scripted(late_events))
+    results = nexmark["run"].QUERIES[query](source.with_timestamps(lambda event: event.time, allowed_lag=LAG))
+    found = testing.run_kernels(results, chunk=chunk)
+    assert Counter(map(flat, found)) == Counter(sql.execute(SQL[query]).fetchall())
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_stream_that_is_out_of_order(client, nexmark, sql, late_events, until, runner):
+    """One job with all of them: watermarks close the windows."""
+    client, pipeline = client(runner), Pipeline.create()
+    stream, source = client.get_stream("house"), pipeline.read_from(StreamSource("house"))
+    events = source.with_timestamps(lambda event: event.time, allowed_lag=LAG)
+    expected = {query: Counter(sql.execute(text).fetchall()) for query, text in SQL.items()}
+    for query in expected:
+        nexmark["run"].QUERIES[query](events).write_to(Pipeline.to_list(f"stream-{query}"))
+    job = client.get_jet().submit(pipeline)
+    for start in range(0, COUNT, 500):
+        stream.publish_all(late_events[start : start + 500])
+    stream.publish(nexmark["model"].Person(0, "last", "", "", COUNT * 1_000))  # what was open before it closes
+    results = {query: client.get_list(f"stream-{query}") for query in expected}
+    until(lambda: job.is_terminal() or all(len(results[query]) >= each.total() for query, each in expected.items()))
+    job.cancel()
+    for query, rows in expected.items():
+        assert Counter(map(flat, results[query])) == rows, query
+
+
+def test_winners_are_the_same_however_items_and_watermarks_come(nexmark):
+    events = [event for event in nexmark["events"].events(1_000) if not hasattr(event, "city")]
+    winners = nexmark["winners"].Winning
+    found = check_kernel(winners, events, lambda e: e.id if hasattr(e, "expires") else e.auction, lambda e: e.time)
+    assert len(found) > 30
 
 
 def test_the_command(tmp_path):
