@@ -41,7 +41,7 @@ class Winning(CustomKernel):
 
     def due(self, state: dict[str, Any], key: int) -> int:
         """When the auction ends, or when none is expected that the oldest bid that waits could be for."""
-        return state["auction"].expires if "auction" in state else min(bid.time for bid in state["waiting"]) + 1
+        return int(state["auction"].expires if "auction" in state else min(bid.time for bid in state["waiting"]) + 1)
 
     def on_watermark(self, state: dict[str, Any], key: int, watermark: int) -> Iterator[tuple[int, Won]]:
         """Give the winner, and forget the auction."""

@@ -9,6 +9,8 @@ runner's, as a set of DoFns.
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import apache_beam as beam
@@ -24,6 +26,8 @@ from jetbridge.plan.keyed import KeyedNode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from apache_beam.options.pipeline_options import PipelineOptions
 
     from jetbridge.plan.base import Node
     from jetbridge.plan.fuse import Segment
@@ -69,6 +73,25 @@ class Unchunk(beam.DoFn):
     def process(self, pair: tuple[int, bytes]) -> Iterator[Any]:
         """The chunk's items."""
         yield from decode(pair[1])
+
+
+@contextmanager
+def new_pipeline(runner: beam.runners.PipelineRunner, options: PipelineOptions) -> Iterator[beam.Pipeline]:
+    """A pipeline to be filled and made a message of.
+
+    Beam makes each pipeline a temporary folder, and removes it where the pipeline itself is run, which these are not.
+    A folder that holds something stays: the jars of the user's cross-language transforms are needed by the run.
+
+    Args:
+        runner: What the transforms are made for.
+        options: Of Beam.
+    """
+    pipeline = beam.Pipeline(runner=runner, options=options)
+    try:
+        yield pipeline
+    finally:
+        with suppress(OSError):
+            os.rmdir(pipeline.local_tempdir)
 
 
 def translate(plan: Plan, segments: Sequence[Segment], hosting: Hosting, pipeline: beam.Pipeline) -> None:

@@ -15,7 +15,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms import environments
 
 from jetbridge.beam.inspect import holds_back
-from jetbridge.beam.translate import translate
+from jetbridge.beam.translate import new_pipeline, translate
 from jetbridge.errors import UnsupportedByRunnerError
 from jetbridge_direct.transforms import HOSTS, EpochHosting
 
@@ -45,10 +45,10 @@ class Epochs:
     def __init__(self, host: JobHost) -> None:
         self._host = host
         self._options = _Options(flags=[])
-        pipeline = beam.Pipeline(runner=FnApiRunner(), options=self._options)
         hosting = EpochHosting(host.run, wake=bool(host.plan.beam))
-        translate(host.plan, host.segments, hosting, pipeline)
-        self._proto = pipeline.to_runner_api(default_environment=environments.EmbeddedPythonEnvironment.default())
+        with new_pipeline(FnApiRunner(), self._options) as pipeline:
+            translate(host.plan, host.segments, hosting, pipeline)
+            self._proto = pipeline.to_runner_api(default_environment=environments.EmbeddedPythonEnvironment.default())
         self.whole = any(holds_back(self._proto, node) for node in host.plan.beam)
         self._first, self._most = FIRST_SECONDS, MOST_SECONDS
         if host.plan.unbounded:

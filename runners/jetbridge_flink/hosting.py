@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 
 from jetbridge.beam.naming import label
-from jetbridge.beam.translate import Pair, translate
+from jetbridge.beam.translate import Pair, new_pipeline, translate
 from jetbridge.kernels.rules import keyed_kernel
 from jetbridge.kernels.stateless import CHUNK_ITEMS
 from jetbridge.plan.ends import BeamNode, SinkNode
@@ -201,11 +201,11 @@ def pipeline_proto(plan: Plan, spec: JobSpec, environment: environments.Environm
         spec: What its DoFns carry.
         environment: Where its workers are found.
     """
-    pipeline = beam.Pipeline(runner=_NoRunner(), options=PipelineOptions(flags=[]))
     hosting = FlinkHosting(spec, plan)
-    translate(plan, fuse(plan), hosting, pipeline)
-    hosting.finish()
-    proto = pipeline.to_runner_api(default_environment=environment)
+    with new_pipeline(_NoRunner(), PipelineOptions(flags=[])) as pipeline:
+        translate(plan, fuse(plan), hosting, pipeline)
+        hosting.finish()
+        proto = pipeline.to_runner_api(default_environment=environment)
     ids.make_stable(proto)
     if spec.exactly_once:
         ids.require_stable_input(proto, WRITE)

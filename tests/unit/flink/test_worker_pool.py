@@ -26,7 +26,10 @@ def name():
 
 
 def alive(pid):
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it may end between any two looks at it
+        return False
 
 
 def test_start_and_stop(shared_pool, fn_api, name, until):
