@@ -78,6 +78,7 @@ class KeyedKernel(abc.ABC):
             adds can be kept as it is; else state is values by key.
         timed: Whether watermarks make it emit: see `due`.
         period: How often it gives early results, in milliseconds of processing time: see `early`; 0 for never.
+        entry_bytes: About how many bytes of memory a record takes besides its content, for hosts that bound it.
         last: After `process`: what it added (``(keys, values)``) for a kernel
             that appends, else the keys of the entries that it changed, also
             after `on_watermark` and `early`.
@@ -91,6 +92,7 @@ class KeyedKernel(abc.ABC):
     appends: bool = False
     timed: bool = False
     period: int = 0
+    entry_bytes: int = 100
     last: Any = ()
 
     def __init__(self, name: str) -> None:

@@ -55,6 +55,7 @@ class PendingKernel(KeyedKernel):
         super().__init__(inner.name)
         self.inner = inner
         self.single = inner.single
+        self.entry_bytes = inner.entry_bytes
 
     @abc.abstractmethod
     def taken(self, result: Any) -> tuple[list[Any], Any]:

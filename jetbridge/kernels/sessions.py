@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from functools import reduce
-from heapq import heapify, heappop, heappush, nsmallest
+from heapq import heapify, heappop, heappush, heapreplace, nsmallest
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -135,8 +135,8 @@ class SessionState(dict[Any, list[list[Any]]]):
 
     Attributes:
         number: How many items have come, where their order is kept.
-        ends: A heap of ``(end, tie, key)``; what is in it may be out of date, as sessions grow. None when it is to
-            be made anew.
+        ends: A heap of ``(end, tie, key)``. A session that grows keeps its entry, which is put right when it comes to
+            the top: so each key has one that is not behind its first end. None when it is to be made anew.
         changed: The sessions of each key that have changed since the last early results.
     """
 
@@ -162,7 +162,7 @@ class SessionState(dict[Any, list[list[Any]]]):
             changed = self.changed.setdefault(key, [])
             if not any(session is each for each in changed):
                 changed.append(session)
-        if self.ends is not None and session[1] != before:
+        if self.ends is not None and before is None:
             heappush(self.ends, (session[1], next(self._ties), key))
             if len(self.ends) > 4 * len(self) + 1_000:
                 self.ends = None  # most of it is out of date
@@ -176,9 +176,14 @@ class SessionState(dict[Any, list[list[Any]]]):
             self.ends = ends
         while ends:
             end, _, key = ends[0]
-            if any(session[1] == end for session in self.get(key, ())):
+            sessions = self.get(key)
+            if not sessions:
+                heappop(ends)
+                continue
+            first = sessions[0][1] if len(sessions) == 1 else min(map(_end, sessions))
+            if first == end:
                 return end, key
-            heappop(ends)
+            heapreplace(ends, (first, next(self._ties), key))
         return None
 
 
@@ -187,6 +192,7 @@ class SessionKernel(KeyedKernel):
 
     kind = "window"
     timed = True
+    entry_bytes = 300
 
     def __init__(self, node: WindowNode) -> None:
         super().__init__(node.name)
@@ -262,9 +268,7 @@ class SessionKernel(KeyedKernel):
     def dues(self, state: State, most: int) -> list[int]:
         """The ends of the next sessions, as they are now."""
         assert isinstance(state, SessionState)
-        if self.due(state) is None or state.ends is None:
-            return []
-        return sorted({end for end, _, _ in nsmallest(most, state.ends)})
+        return sorted(set(nsmallest(most, (session[1] for sessions in state.values() for session in sessions))))
 
     def on_watermark(self, state: State, watermark: int) -> Iterator[list[Any]]:
         """Emit the sessions that end by the watermark."""

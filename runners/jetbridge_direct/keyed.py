@@ -58,6 +58,7 @@ class KeyedWork(abc.ABC):
                 for chunk in with_aside(kernel, kernel.process(state, self._parked.pop(token))):
                     yield from self._hold(node_id, chunk)
                 stage.changed(shard)
+            stage.settle(shard)
         except JetbridgeError as error:
             self.failure = error
             raise
@@ -124,6 +125,7 @@ class KeyedWork(abc.ABC):
                     if self._is_over(deadline) and not kernel.failed:
                         break
             stage.changed(number)
+            stage.settle(number)
             if self._is_over(deadline):
                 break
         if stage.next_due() > watermark:

@@ -2,49 +2,32 @@
 
 Without a journal state lives in memory alone. With one, each commit appends what
 changed to the shards' logs, shards are read back when they are needed, and those
-that were not used for long leave memory: state may be larger than it.
+that are too much leave memory: state may be larger than it. An epoch that touches
+all shards lets each leave as soon as its step is over, what it changed encoded.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from jetbridge.errors import SerializationError
-from jetbridge.kernels.failure import stage_error
-from jetbridge.store import states, values
 from jetbridge.times import END
+from jetbridge_direct.shard_logs import ShardLogs
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable
 
     from jetbridge.kernels.keyed import KeyedKernel
+    from jetbridge_direct.shard_logs import Write
 
-CACHE_BYTES = 64 << 20
-"""How much of one stage's state, as it is encoded, stays in memory; decoded it takes several times as much."""
-_MOST_SEGMENTS = 32
-_SMALL_BYTES = 16 << 10
-
-_HALF = _MOST_SEGMENTS // 2
-_DROP, _BASE, _APPEND, _MERGED = range(4)
+CACHE_BYTES = 192 << 20
+"""About how much memory one stage's state may take, besides the one shard that is at work."""
+_DECODED = 4
+"""How many times as many bytes values take in memory as encoded, besides their entries."""
 
 Shard = MutableMapping[Any, Any]
-
-
-class Write(NamedTuple):
-    """Something to be written to a shard's log.
-
-    Attributes:
-        action: What to do.
-        shard: The shard.
-        payload: The segment, encoded.
-    """
-
-    action: int
-    shard: int
-    payload: bytes
 
 
 class StageState:
@@ -62,10 +45,11 @@ class StageState:
 
     def __init__(self, kernel: KeyedKernel, job: str, connect: Callable[[], sqlite3.Connection] | None) -> None:
         self.kernel = kernel
-        self._job = job
-        self._connect = connect
+        self._journaled = connect is not None
+        self._logs = ShardLogs(kernel, job, connect)
         self._shards: OrderedDict[int, Shard] = OrderedDict()
-        self._sizes: dict[int, list[int]] = {}  # the bytes of each segment in the log; the first is the base
+        self._weights: dict[int, int] = {}  # of the shards in memory that have settled
+        self._held = 0  # their sum
         self._touched: dict[int, set[Any]] = {}
         self._added: dict[int, list[tuple[Any, Any]]] = {}
         self._anew: set[int] = set()
@@ -95,30 +79,34 @@ class StageState:
         Raises:
             CorruptDataError: When segments are missing.
         """
-        assert self._connect is not None
-        self._sizes = states.shards(self._connect(), self._job, self._name)
-        states.check_counts(self._connect(), self._job, self._name, segments, self.segments())
+        self._logs.find(segments)
         self._progress = progress
         self.due = dict(due or {})
         self.news = set(news)
         if not keep:
-            for number in list(self._sizes):
+            for number in list(self._logs.sizes):
                 self.shard(number)
-            self._connect, self._sizes = None, {}
+            self._journaled = False
+            self._logs.sizes = {}
 
     def shard(self, number: int) -> Shard:
         """A shard's state; empty when there is none yet."""
         state = self._shards.get(number)
         if state is None:
-            state = self._read(number) if number in self._sizes and number not in self._dropped else self._new()
+            if number in self._logs.sizes and number not in self._dropped:
+                state = self._logs.read(number)
+                if self._progress is not None:
+                    self.kernel.go_on(state, self._progress)
+            else:
+                state = self.kernel.new_state()
             self._shards[number] = state
-        elif self._connect is not None:
+        elif self._journaled:
             self._shards.move_to_end(number)
         return state
 
     def numbers(self) -> list[int]:
         """The shards that have state, in order."""
-        return sorted((self._shards.keys() | self._sizes.keys()) - self._dropped)
+        return sorted((self._shards.keys() | self._logs.sizes.keys()) - self._dropped)
 
     def next_due(self) -> int:
         """The watermark at which a shard has something to emit next; behind the end for a stage that has nothing."""
@@ -146,7 +134,7 @@ class StageState:
         self._note(number)
 
     def _note(self, number: int) -> None:
-        if self._connect is None:
+        if not self._journaled:
             return
         last = self.kernel.last
         if self.kernel.appends:
@@ -154,10 +142,36 @@ class StageState:
         else:
             self._touched.setdefault(number, set()).update(last)
 
+    def settle(self, number: int) -> None:
+        """Note that an epoch's step on a shard is over: where there is too much in memory the shard leaves it at once.
+
+        It is the one that was used last, since an epoch of a large state touches all shards in the same order: the
+        one that was used first is needed next.
+        """
+        kernel = self.kernel
+        # What has changed since the last early results would not be known of a shard that is read back.
+        if not self._journaled or kernel.appends or kernel.period or number in self._anew or number not in self._shards:
+            return
+        weight = kernel.entry_bytes * kernel.records(self._shards[number]) + _DECODED * self._logs.bytes_of(number)
+        self._held += weight - self._weights.get(number, 0)
+        self._weights[number] = weight
+        if self._held <= CACHE_BYTES or len(self._shards) == 1:
+            return
+        touched = self._touched.pop(number, None)
+        if touched is not None:
+            write = self._logs.changed(number, self._shards[number], touched)
+            if write is not None:
+                self._logs.put_ahead(write)
+        self._leave(number)
+
+    def _leave(self, number: int) -> None:
+        self._shards.pop(number, None)
+        self._held -= self._weights.pop(number, 0)
+
     def drained(self, number: int, *, wholly: bool) -> None:
         """Note that a shard has emitted at the end of the input: all it has, or a part."""
         if wholly:
-            self._shards.pop(number, None)
+            self._leave(number)
             self._touched.pop(number, None)
             self._added.pop(number, None)
             self._anew.discard(number)
@@ -176,7 +190,7 @@ class StageState:
 
     def segments(self) -> dict[int, int]:
         """How many segments each shard's log has, for the checkpoint: when one is lost that is found."""
-        return {number: len(sizes) for number, sizes in self._sizes.items()}
+        return self._logs.counts()
 
     def collect(self, *, whole: bool = False) -> list[Write]:
         """Encode what changed since the last call; before the commit's transaction, so that this stays short.
@@ -186,114 +200,41 @@ class StageState:
         """
         if whole:
             self._anew = set(self._shards)
-        writes = [Write(_DROP, number, b"") for number in self._dropped]
-        for number in self._dropped:
-            self._sizes.pop(number, None)
-        for number in self._anew:
-            writes.append(self._base(number))
+        logs = self._logs
+        writes = [logs.drop(number) for number in self._dropped]
+        writes += logs.take_ahead()
+        writes += [logs.base(number, self._shards[number]) for number in self._anew]
         for number, keys in self._touched.items():
-            if number in self._anew:
-                continue
-            state = self._shards[number]
-            if state:
-                writes.append(self._append(number, *self.kernel.changes(state, list(keys))))
-            elif self._sizes.pop(number, None):  # nothing is left of it
-                writes.append(Write(_DROP, number, b""))
+            if number not in self._anew:
+                write = logs.changed(number, self._shards[number], keys)
+                writes += [] if write is None else [write]
         for number, parts in self._added.items():
             if number not in self._anew:
-                if len(self._sizes.get(number, ())) >= _MOST_SEGMENTS:
-                    writes.append(self._merge(number))
-                writes.append(self._append(number, *(parts[0] if len(parts) == 1 else self._joined(parts))))
+                writes += logs.added(number, self._shards[number], parts)
         self._touched, self._added, self._anew, self._dropped = {}, {}, set(), set()
         return writes
 
     def write(self, tx: sqlite3.Connection, writes: list[Write]) -> None:
         """Carry out what `collect` gave."""
-        for action, number, payload in writes:
-            place = (self._job, self._name, number)
-            if action == _DROP:
-                states.drop(tx, *place)
-            elif action == _BASE:
-                states.replace(tx, *place, payload)
-            else:
-                if action == _MERGED:
-                    states.drop_last(tx, *place, _HALF)
-                states.append(tx, *place, states.CHANGES, payload)
+        self._logs.write(tx, writes)
 
     def evict(self) -> None:
         """Let shards leave memory that were not used for longest, when all that they hold is in the journal."""
-        if self._connect is None:
+        if not self._journaled:
             return
-        held = sum(sum(self._sizes.get(number, ())) for number in self._shards)
+        held = sum(map(self._weight, self._shards))
         # With AT_LEAST_ONCE most commits write no state, and what has changed since is in memory alone.
         kept = self._touched.keys() | self._added.keys() | self._anew
         for number in [number for number in self._shards if number not in kept]:
             if held <= CACHE_BYTES or len(self._shards) == 1:
                 return
-            del self._shards[number]
-            held -= sum(self._sizes.get(number, ()))
+            held -= self._weight(number)
+            self._leave(number)
+
+    def _weight(self, number: int) -> int:
+        """About how many bytes of memory a shard takes; by its log where it has never settled."""
+        return self._weights.get(number) or _DECODED * self._logs.bytes_of(number)
 
     def records(self) -> int:
         """How many entries the shards in memory hold: keys, or items for state that only grows."""
         return sum(map(self.kernel.records, self._shards.values()))
-
-    @property
-    def _name(self) -> str:
-        return self.kernel.name
-
-    def _read(self, number: int) -> Shard:
-        assert self._connect is not None
-        state = self._new()
-        sizes: list[int] = []
-        for kind, payload in states.read(self._connect(), self._job, self._name, number):
-            if kind == states.BASE:
-                state = self._new()
-                sizes.clear()
-            self.kernel.add(state, *values.decode(payload))
-            sizes.append(len(payload))
-        self._sizes[number] = sizes
-        if self._progress is not None:
-            self.kernel.go_on(state, self._progress)
-        return state
-
-    def _new(self) -> Shard:
-        return self.kernel.new_state()
-
-    def _append(self, number: int, *changes: Any) -> Write:
-        payload = self._encoded(*changes)
-        sizes = self._sizes.get(number)
-        if not sizes:
-            return self._first(number, payload)
-        if not self.kernel.appends and (
-            len(sizes) >= _MOST_SEGMENTS or sum(sizes[1:]) + len(payload) > sizes[0] + _SMALL_BYTES
-        ):
-            return self._base(number)
-        sizes.append(len(payload))
-        return Write(_APPEND, number, payload)
-
-    def _base(self, number: int) -> Write:
-        return self._first(number, self._encoded(*self.kernel.entries(self._shards[number])))
-
-    def _first(self, number: int, payload: bytes) -> Write:
-        self._sizes[number] = [len(payload)]
-        return Write(_BASE, number, payload)
-
-    def _merge(self, number: int) -> Write:
-        """Make one segment of a log's newer half: so old segments are seldom touched, and there are never many."""
-        assert self._connect is not None
-        stored = states.last(self._connect(), self._job, self._name, number, _HALF)
-        payload = self._encoded(*self._joined([values.decode(payload) for payload in stored]))
-        self._sizes[number][-_HALF:] = [len(payload)]
-        return Write(_MERGED, number, payload)
-
-    def _joined(self, parts: list[tuple[Any, Any]]) -> tuple[Any, Any]:
-        state = self._new()
-        for keys, items in parts:
-            self.kernel.add(state, keys, items)
-        return self.kernel.entries(state)
-
-    def _encoded(self, *changes: Any) -> bytes:
-        try:
-            return values.encode(changes)
-        except SerializationError as error:
-            raise stage_error(self.kernel.kind, self._name, "storing its state", error) from error

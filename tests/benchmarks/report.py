@@ -151,6 +151,22 @@ def lifecycle(calls: dict[str, Any]) -> Sheet:
     return Sheet(heading, ("call", "best s", "median s", "worst s"), cells)
 
 
+def sessions(rows: list[dict[str, Any]]) -> Sheet:
+    """Speed and memory by the number of open sessions."""
+    cells = [
+        (
+            f"{row['keys']:,}",
+            f"{row['items']:,}",
+            f"{row['best']:.2f}",
+            f"{row['median']:.2f}",
+            f"{row['rate']:,.0f}",
+            megabytes(row["peak"]),
+        )
+        for row in rows
+    ]
+    return Sheet("Open sessions, exactly once", ("keys", "items", "best s", "median s", "items/s", "peak MB"), cells)
+
+
 def latency(delays: list[dict[str, Any]]) -> Sheet:
     """From publish to sink."""
     cells = [

@@ -4,7 +4,7 @@
     python tests/benchmarks/run.py --jobs a,b --scale 0.1  two jobs on a tenth of the data
     python tests/benchmarks/run.py --jobs q1,q2,q5,q7,q8,counts   queries of Nexmark
     python tests/benchmarks/run.py --jobs cold,flat        the first result, and memory as the input grows
-    python tests/benchmarks/run.py --jobs guarantees,lifecycle,latency,sustained   streams
+    python tests/benchmarks/run.py --jobs guarantees,lifecycle,latency,sustained,sessions   streams
     python tests/benchmarks/run.py --jobs flink-batch,flink-stream,flink-start,flink-latency   on Flink
     python tests/benchmarks/run.py --jobs flink-soak --seconds 600
     python tests/benchmarks/run.py --jobs hazelcast        maps of a Hazelcast cluster
@@ -15,7 +15,8 @@ counts: queries of Nexmark on the events of examples/nexmark; cold: the first
 result of a script and a second job; flat: memory on once and ten times the input;
 guarantees: what each costs, on a stream and on a batch; lifecycle: suspend, resume,
 export a snapshot, list jobs; latency: from publish to sink at 10,000 items/s;
-sustained: a stream's backlog with a running sum of 10,000 keys, exactly once.
+sustained: a stream's backlog with a running sum of 10,000 keys, exactly once; sessions: speed and
+memory of session windows of 100,000 and of 1,000,000 keys that are all open at once, exactly once.
 
 hazelcast, only when named: 1,000,000 small entries from a map of a Hazelcast member that it
 starts through a filter and a map into another map, against the Python client by hand.
@@ -51,7 +52,7 @@ from flink import suite
 from jobs import JOBS
 from launch import CONTENDERS, Contender, RunFailed, measure
 
-EXTRAS = ("cold", "flat", "guarantees", "lifecycle", "latency", "sustained")
+EXTRAS = ("cold", "flat", "guarantees", "lifecycle", "latency", "sustained", "sessions")
 
 
 def main() -> int:
@@ -122,6 +123,9 @@ def _measured(name: str, contenders: list[Contender], scale: float, repeat: int)
         case "latency":
             delays = streams.latency(scale, repeat)
             return delays, report.latency(delays)
+        case "sessions":
+            opened = streams.sessions(scale, repeat)
+            return opened, report.sessions(opened)
         case "sustained":
             rows = streams.sustained(contenders, scale, repeat)
             return [row.as_dict() for row in rows], report.rates("A sustained stream, exactly once", rows)

@@ -1,4 +1,4 @@
-"""What is measured of streams: what guarantees cost, the calls that steer jobs, latency, and a sustained load."""
+"""What is measured of streams: what guarantees cost, the calls that steer jobs, latency, load, and sessions."""
 
 import statistics
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ SUSTAINED_ITEMS = 3_000_000
 SUSTAINED_INTERVAL = 1_000  # milliseconds between snapshots, for all contenders
 SUSTAINED = {"loop": "in_loop", "jetbridge-1": "on_jetbridge", "jetbridge-2": "on_jetbridge", "bytewax": "on_bytewax"}
 SUSPENDED_KEYS = 100_000
+SESSION_KEYS = (100_000, 1_000_000)
 EXPORTED_KEYS = 1_000_000
 LISTED_JOBS = 1_000
 RATE = 10_000  # items per second
@@ -140,6 +141,20 @@ def sustained(contenders: Sequence[Contender], scale: float, repeat: int) -> lis
     rows = [Row.of("sustained", name, measured, peaks[name]) for name, measured in runs.items()]
     if len({row.digest for row in rows}) > 1:
         raise RunFailed(f"sustained: the results differ: {', '.join(f'{row.contender} {row.digest}' for row in rows)}")
+    return rows
+
+
+def sessions(scale: float, repeat: int) -> list[dict[str, Any]]:
+    """Session windows that are all open at once: the quickest run for each number of keys, and the most memory."""
+    rows = []
+    for full in SESSION_KEYS:
+        spec = {"module": "sessions", "keys": max(1_000, int(full * scale))}
+        peak = _run(spec, sample=True)["peak"]
+        runs = [_run(spec) for _ in range(repeat)]
+        seconds = [run["seconds"] for run in runs]
+        best, items = min(seconds), runs[0]["items"]
+        row = {"keys": spec["keys"], "items": items, "best": best, "median": statistics.median(seconds)}
+        rows.append({**row, "rate": items / best, "peak": peak})
     return rows
 
 

@@ -76,6 +76,12 @@ def test_a_sustained_stream():
         assert row["whole"] > row["best"] > 0
 
 
+def test_open_sessions():
+    rows = measured_of("sessions")
+    assert [(row["keys"], row["items"]) for row in rows] == [(1_000, 3_000)] * 2
+    assert all(0 < row["best"] <= row["median"] for row in rows)
+
+
 def test_extras_and_tables():
     done = benchmark("--jobs", "cold", "--repeat", "1", "--markdown")
     assert done.returncode == 0, done.stderr

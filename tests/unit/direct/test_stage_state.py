@@ -20,6 +20,7 @@ from jetbridge.kernels.group import GroupKernel
 from jetbridge.kernels.order import SortKernel
 from jetbridge.kernels.rolling import RollingKernel
 from jetbridge.store import Database, states
+from jetbridge_direct import shard_logs
 from jetbridge_direct import state as state_module
 from jetbridge_direct.state import StageState
 
@@ -132,6 +133,7 @@ class Stage:
             for chunk in self.kernel.process(state, payload):
                 self.out += chunk
             self.state.changed(shard)
+            self.state.settle(shard)
 
     def end(self, chunks):
         """Emit so many chunks of what is left, as an epoch does that ends early."""
@@ -211,8 +213,7 @@ def test_any_sequence_gives_what_an_undisturbed_run_gives(db, name, actions, end
     numbers = itertools.count()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(state_module, "CACHE_BYTES", cache)
-        patch.setattr(state_module, "_MOST_SEGMENTS", most)
-        patch.setattr(state_module, "_HALF", most // 2)
+        patch.setattr(shard_logs, "MOST_SEGMENTS", most)
         for action, argument in actions:
             if action == "feed":
                 stage.feed([(key, next(numbers)) for key in argument])
@@ -246,7 +247,7 @@ def test_many_commits_keep_the_log_short_and_nothing_is_lost(db, name):
     for _, shard, _, _ in states.segments(db.reader(), stage.job):
         logs[shard] = logs.get(shard, 0) + 1
     assert logs
-    assert max(logs.values()) <= state_module._MOST_SEGMENTS
+    assert max(logs.values()) <= shard_logs.MOST_SEGMENTS
     stage.crash()
     stage.end(-1)
     stage.commit()
@@ -272,15 +273,16 @@ def test_a_fresh_object_has_the_same_state(db, name):
     stage.forget()
 
 
-def test_shards_leave_memory_only_after_their_commit(db, cached):
+def test_shards_leave_memory_before_and_after_their_commit(db, cached):
     cached(1)
     stage = Stage(db, "leaving", "fold")
     stage.feed([(n, n) for n in range(100)])
-    assert len(stage.state._shards) == SHARDS
+    assert len(stage.state._shards) == 1
+    assert len(stage.state.numbers()) == SHARDS
     stage.commit()
     assert len(stage.state._shards) == 1
     stage.feed([(n, n) for n in range(100)])
-    assert len(stage.state._shards) == SHARDS, "they were read back"
+    assert len(stage.state._shards) == 1, "they were read back, and left again"
     stage.commit()
     stage.end(-1)
     check("fold", stage.items, stage.out)
