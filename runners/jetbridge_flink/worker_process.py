@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from jetbridge.jobs.console import set_levels
 from jetbridge.jobs.joblog import ErrorFile, JobLogHandler
+from jetbridge_flink import harness_state
 from jetbridge_flink.failures import shorten
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def main(lines: Lines, spec: dict[str, Any], log: Path) -> NoReturn:
         take_over(job)
         with open(log, "a", buffering=1, encoding="utf-8") as own:
             tame(own)
+            harness_state.quicken()
             close_work_when_told()
             code = _serve(lines, spec)
     except BaseException as error:
