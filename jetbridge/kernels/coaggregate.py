@@ -9,7 +9,7 @@ from jetbridge.kernels.failure import FAILURES, stage_error
 from jetbridge.kernels.fold import Folder, FoldKernel, reducing
 from jetbridge.kernels.frames import FrameSplitter
 from jetbridge.kernels.keyed import Keys, Splitter, State, decode, restored
-from jetbridge.kernels.numbered import folded, in_sequence
+from jetbridge.kernels.numbered import folded, in_sequence, kept
 from jetbridge.kernels.panes import Combining
 from jetbridge.kernels.ports import PortSplitter, ported
 from jetbridge.kernels.sessions import SessionKernel, SessionSplitter, renumbered
@@ -17,10 +17,13 @@ from jetbridge.kernels.windowed import WindowKernel
 from jetbridge.plan.coaggregate import together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from jetbridge.aggregations import AggregateOperation
+    from jetbridge.kernels.frames import FrameState
+    from jetbridge.kernels.panes import Panes
     from jetbridge.kernels.sessions import SessionState
+    from jetbridge.kernels.windowed import Pair
     from jetbridge.plan.coaggregate import CoAggregateNode, CoWindowNode
 
 
@@ -89,6 +92,25 @@ class CoWindowKernel(WindowKernel):
 
     def _as_kept(self, values: list[Any]) -> list[Any]:
         return list(map(self.inputs.accumulators, values))
+
+    def _folded(self, state: FrameState, inside: Panes, keys: Collection[Any] | None, touched: list[Any]) -> list[Pair]:
+        """The accumulators of a window, without items that cannot be folded: the next window is not to meet them."""
+        pairs = super()._folded(state, inside, keys, touched)
+        if not self.inputs.careful or all(self.inputs.combining):
+            return pairs
+        out = []
+        for key, accs in pairs:
+            bad = self.inputs.bad(accs)
+            if any(bad):
+                accs = self.inputs.without(accs, bad)
+                for frame in inside.entered:
+                    if key in state[frame]:
+                        state[frame][key] = self.inputs.without(state[frame][key], bad)
+                        touched.append((frame, key))
+                inside.touch([key])
+            if any(self.inputs.combining) or any(accs):
+                out.append((key, accs))
+        return out
 
 
 class CoSessionKernel(SessionKernel):
@@ -160,7 +182,20 @@ class Inputs:
 
     def accumulators(self, value: Any) -> tuple[Any, ...]:
         """What came by the input at hand as accumulators of all inputs."""
-        return tuple([value if port == self.port else kept.create() for port, kept in enumerate(self._kept)])
+        return tuple([value if port == self.port else operation.create() for port, operation in enumerate(self._kept)])
+
+    def bad(self, accs: tuple[Any, ...]) -> tuple[set[int], ...]:
+        """For each input the numbers of kept items that cannot be folded; these are put aside."""
+        return tuple(
+            [
+                set() if combining else folded(folder, acc)[1]
+                for folder, combining, acc in zip(self._folders, self.combining, accs, strict=True)
+            ]
+        )
+
+    def without(self, accs: tuple[Any, ...], bad: tuple[set[int], ...]) -> tuple[Any, ...]:
+        """Accumulators without some of the items that they keep."""
+        return tuple([kept(acc, numbers) if numbers else acc for acc, numbers in zip(accs, bad, strict=True)])
 
 
 def _in_sequence(folder: Folder) -> AggregateOperation:

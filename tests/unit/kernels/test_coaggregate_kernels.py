@@ -174,3 +174,36 @@ def test_an_item_that_cannot_be_folded_is_left_out(ports, window):
     failing = keyed_kernel(node(kind, operations, lambda item: item.key, **fields))
     with pytest.raises(ItemError, match="ValueError: two"):
         ports.Host(failing, 1, random.Random(1), [0, 0], live=False).run(events)
+
+
+@pytest.mark.parametrize("other", [aggregations.counting(), folding(lambda acc, item: acc + 1, 0)])
+def test_an_item_that_cannot_be_folded_is_put_aside_once_by_all_its_windows(ports, other):
+    import random
+
+    def strict(acc, item):
+        if item.number == 2:
+            raise ValueError("two")
+        return acc + 1
+
+    operations = [folding(strict, 0), other]
+    events = [(number % 2, ports.Event(0, 1 + number, number)) for number in range(6)]
+    fields = {"window": windows.sliding(30, 10), "on_error": "skip"}
+    kernel = keyed_kernel(node(CoWindowNode, operations, lambda item: item.key, **fields))
+    out, _ = ports.Host(kernel, 1, random.Random(1), [0, 0], live=False).run(events)
+    assert [item.value for item, _ in out] == [(2, 3)] * 3
+    assert [item.number for item, _ in kernel.failed] == [2]
+
+
+def test_a_window_of_items_that_all_fail_is_none(ports):
+    import random
+
+    def strict(acc, item):
+        raise ValueError(item.number)
+
+    operations = [folding(strict, 0), folding(strict, 0)]
+    events = [(number % 2, ports.Event(0, 1 + number, number)) for number in range(4)]
+    fields = {"window": windows.sliding(30, 10), "on_error": "skip"}
+    kernel = keyed_kernel(node(CoWindowNode, operations, lambda item: item.key, **fields))
+    out, _ = ports.Host(kernel, 1, random.Random(1), [0, 0], live=False).run(events)
+    assert out == []
+    assert sorted(item.number for item, _ in kernel.failed) == [0, 1, 2, 3]
