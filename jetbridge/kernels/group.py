@@ -15,6 +15,9 @@ from jetbridge.times import TimedItems
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_FEW = 8
+"""Up to so many items for each key groups are made in bulk."""
+
 
 class GroupSplitter(Splitter):
     """Sends each shard ``(keys, lists of items, odd, lists of times)``; the items of a key stay in order.
@@ -27,6 +30,7 @@ class GroupSplitter(Splitter):
     def __init__(self, keys: Keys, *, keep_times: bool = False) -> None:
         self.keys = keys
         self.keep_times = keep_times
+        self._many = False  # whether the latest items had many keys
         self._reset()
 
     def _reset(self) -> None:
@@ -37,7 +41,7 @@ class GroupSplitter(Splitter):
     def add(self, chunk: list[Any]) -> None:
         """Group a chunk's items by key."""
         keys = self.keys.of(chunk)
-        plain = self.keys.plain(keys)
+        plain = self._many and self.keys.plain(keys)
         if plain:
             self.groups.begin(keys)
         append_to(self.groups, keys, chunk, self.keys)
@@ -49,6 +53,7 @@ class GroupSplitter(Splitter):
             else:
                 self.times = None  # until the next flush: some items have none
         self.size += len(chunk)
+        self._many = len(self.groups) * _FEW > self.size
 
     def _new_times(self, key: Any) -> list[int]:
         assert self.times is not None

@@ -6,6 +6,7 @@
     python tests/benchmarks/run.py --jobs cold,flat        the first result, and memory as the input grows
     python tests/benchmarks/run.py --jobs guarantees,lifecycle,latency,sustained,sessions   streams
     python tests/benchmarks/run.py --jobs flink-batch,flink-stream,flink-start,flink-latency   on Flink
+    python tests/benchmarks/run.py --jobs flink-auctions   queries of Nexmark on Flink
     python tests/benchmarks/run.py --jobs flink-soak --seconds 600
     python tests/benchmarks/run.py --jobs hazelcast        maps of a Hazelcast cluster
 
@@ -25,7 +26,8 @@ On Flink, only when named, on a cluster that jetbridge starts: flink-batch: the
 jobs a and b, on jetbridge and as hand-written Beam with the same guarantee, and
 on PyFlink, which gets a virtual environment in the user's cache folder; flink-stream:
 running sums of 100 and of 1,000,000 keys, exactly once, from a stored stream that
-was filled in advance and from a source that costs next to nothing; flink-start:
+was filled in advance and from a source that costs next to nothing; flink-auctions: the
+queries of Nexmark on jetbridge and as hand-written Beam, in Flink's batch mode; flink-start:
 first and second jobs, suspend, resume, export; flink-latency: from publish to sink at
 1,000 items/s; flink-soak: the memory of each process under a checkpoint each 200 ms.
 Their seconds are those from the first item read to the last result in its sink,

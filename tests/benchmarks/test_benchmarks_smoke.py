@@ -137,6 +137,15 @@ def test_streams_on_flink():
 
 
 @pytest.mark.full
+def test_auctions_on_flink():
+    measured = on_flink("flink-auctions", "--contenders", "loop,jetbridge-flink,beam-tuned")
+    assert set(measured) == {"q1", "q2", "q5", "q7", "q8", "counts"}
+    for rows in measured.values():
+        assert [row["contender"] for row in rows] == ["loop", "jetbridge-flink", "beam-tuned"]
+        assert all(0 < row["best"] <= row["whole"] for row in rows)
+
+
+@pytest.mark.full
 def test_starts_and_calls_on_flink():
     seconds = on_flink("flink-start")
     assert len(seconds) == 7

@@ -29,6 +29,60 @@ def start_of(window: Any) -> int:
     return round(float(window.start) * 1000)
 
 
+def q1(events: Any) -> Any:
+    return events | is_a("Bid") | beam.Map(lambda bid: bid._replace(price=bid.price * 89 // 100))
+
+
+def q2(events: Any) -> Any:
+    some = events | is_a("Bid") | "some" >> beam.Filter(lambda bid: bid.auction % 123 == 0)
+    return some | beam.Map(lambda bid: (bid.auction, bid.price))
+
+
+def q5(events: Any) -> Any:
+    keyed = events | is_a("Bid") | beam.Map(lambda bid: (bid.auction, 1)) | sliding()
+    best = beam.CombineGlobally(lambda pairs: max(pairs, key=lambda pair: (pair[1], -pair[0]), default=(0, -1)))
+    hottest = keyed | beam.CombinePerKey(sum) | best.without_defaults()
+    return hottest | "row" >> beam.Map(lambda pair, window=Start: (start_of(window), *pair))
+
+
+def q7(events: Any) -> Any:
+    highest = beam.CombineGlobally(
+        lambda bids: max((b for b in bids if b), key=lambda bid: (bid.price, -bid.time), default=None)
+    )
+    best = events | is_a("Bid") | fixed() | highest.without_defaults()
+    return best | "row" >> beam.Map(lambda bid, window=Start: (start_of(window), *bid))
+
+
+def q8(events: Any) -> Any:
+    people = events | "people" >> is_a("Person") | "id" >> beam.Map(lambda person: (person.id, person.name))
+    auctions = events | "auctions" >> is_a("Auction") | "seller" >> beam.Map(lambda each: (each.seller, each.id))
+
+    def rows(group: Any, window: Any = Start) -> Iterator[tuple[int, int, str, int]]:
+        key, (names, found) = group
+        for name in names:
+            for auction in found:
+                yield start_of(window), key, name, auction
+
+    sides = people | "in 10 s" >> fixed(), auctions | "in 10 s too" >> fixed()
+    return sides | beam.CoGroupByKey() | beam.FlatMap(rows)
+
+
+def counts(events: Any) -> Any:
+    counted = events | is_a("Bid") | beam.Map(lambda bid: (bid.auction, 1)) | fixed() | beam.CombinePerKey(sum)
+    return counted | "row" >> beam.Map(lambda pair, window=Start: (start_of(window), *pair))
+
+
+def fixed() -> Any:
+    return beam.WindowInto(FixedWindows(SIZE))
+
+
+def sliding() -> Any:
+    return beam.WindowInto(SlidingWindows(SIZE, STEP))
+
+
+QUERIES: dict[str, Callable[[Any], Any]] = {fn.__name__: fn for fn in (q1, q2, q5, q7, q8, counts)}
+
+
 class Contender:
     """Runs the queries on Beam."""
 
@@ -40,52 +94,9 @@ class Contender:
         COLLECTED.clear()
         pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
         events = pipeline | beam.Create([case.text]) | beam.FlatMap(read)
-        _ = getattr(self, job)(events) | "collect" >> beam.Map(collect)
+        _ = QUERIES[job](events) | "collect" >> beam.Map(collect)
         pipeline.run().wait_until_finish()
         return lambda: numbers(COLLECTED)
 
     def close(self) -> None:
         """Nothing is open."""
-
-    def q1(self, events: Any) -> Any:
-        return events | is_a("Bid") | beam.Map(lambda bid: bid._replace(price=bid.price * 89 // 100))
-
-    def q2(self, events: Any) -> Any:
-        some = events | is_a("Bid") | "some" >> beam.Filter(lambda bid: bid.auction % 123 == 0)
-        return some | beam.Map(lambda bid: (bid.auction, bid.price))
-
-    def q5(self, events: Any) -> Any:
-        keyed = events | is_a("Bid") | beam.Map(lambda bid: (bid.auction, 1)) | self.sliding()
-        best = beam.CombineGlobally(lambda pairs: max(pairs, key=lambda pair: (pair[1], -pair[0]), default=(0, -1)))
-        hottest = keyed | beam.CombinePerKey(sum) | best.without_defaults()
-        return hottest | "row" >> beam.Map(lambda pair, window=Start: (start_of(window), *pair))
-
-    def q7(self, events: Any) -> Any:
-        highest = beam.CombineGlobally(
-            lambda bids: max((b for b in bids if b), key=lambda bid: (bid.price, -bid.time), default=None)
-        )
-        best = events | is_a("Bid") | self.fixed() | highest.without_defaults()
-        return best | "row" >> beam.Map(lambda bid, window=Start: (start_of(window), *bid))
-
-    def q8(self, events: Any) -> Any:
-        people = events | "people" >> is_a("Person") | "id" >> beam.Map(lambda person: (person.id, person.name))
-        auctions = events | "auctions" >> is_a("Auction") | "seller" >> beam.Map(lambda each: (each.seller, each.id))
-
-        def rows(group: Any, window: Any = Start) -> Iterator[tuple[int, int, str, int]]:
-            key, (names, found) = group
-            for name in names:
-                for auction in found:
-                    yield start_of(window), key, name, auction
-
-        sides = people | "in 10 s" >> self.fixed(), auctions | "in 10 s too" >> self.fixed()
-        return sides | beam.CoGroupByKey() | beam.FlatMap(rows)
-
-    def counts(self, events: Any) -> Any:
-        counted = events | is_a("Bid") | beam.Map(lambda bid: (bid.auction, 1)) | self.fixed() | beam.CombinePerKey(sum)
-        return counted | "row" >> beam.Map(lambda pair, window=Start: (start_of(window), *pair))
-
-    def fixed(self) -> Any:
-        return beam.WindowInto(FixedWindows(SIZE))
-
-    def sliding(self) -> Any:
-        return beam.WindowInto(SlidingWindows(SIZE, STEP))

@@ -43,6 +43,21 @@ class Events(SplittableSource):
         return offset
 
 
+def built(job: str, source: Events, sink: str) -> Pipeline:
+    """A query from a source of events to a list."""
+    from bidding import counts, q5, q7
+    from filters import q1, q2
+    from people import q8
+
+    queries = {"q1": q1, "q2": q2, "q5": q5, "q7": q7, "q8": q8, "counts": counts}
+    pipeline = Pipeline.create()
+    events = pipeline.read_from(source)
+    if job not in ("q1", "q2"):  # these need no time, and the others are given none either
+        events = events.with_timestamps(lambda event: event.time)
+    queries[job](events).write_to(Pipeline.to_list(sink, clear=True))
+    return pipeline
+
+
 class Contender:
     """Runs the queries on a client with a data folder of its own."""
 
@@ -53,16 +68,8 @@ class Contender:
 
     def run(self, job: str, case: Case) -> Callable[[], Any]:
         """Submit a query and wait for its end; the returned function gives its result."""
-        from bidding import counts, q5, q7
-        from filters import q1, q2
-        from people import q8
-
-        queries = {"q1": q1, "q2": q2, "q5": q5, "q7": q7, "q8": q8, "counts": counts}
-        sink, pipeline = f"{job}-{case.items}", Pipeline.create()
-        events = pipeline.read_from(Events(case.text, case.items))
-        if job not in ("q1", "q2"):  # these need no time, and the others are given none either
-            events = events.with_timestamps(lambda event: event.time)
-        queries[job](events).write_to(Pipeline.to_list(sink, clear=True))
+        sink = f"{job}-{case.items}"
+        pipeline = built(job, Events(case.text, case.items), sink)
         self.client.get_jet().submit(pipeline).join()
         return lambda: numbers(self.client.get_list(sink).get_all())
 

