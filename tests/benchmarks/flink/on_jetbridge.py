@@ -42,7 +42,7 @@ def batch(client: Client, letter: str, items: int, guarantee: str, interval: int
         grouped.aggregate(accumulator=jobs.add, initial=0, combiner=jobs.add).write_to(Pipeline.to_map(name))
     start = time.monotonic()
     job = client.get_jet().submit(pipeline, folder.config(guarantee, interval))
-    folder.until(lambda: sink.size() >= rows(letter, items) or job.is_terminal())
+    folder.until(lambda: sink.size() >= rows(letter, items) or job.is_terminal(), folder.RARELY)
     last = time.monotonic()
     job.join(folder.PATIENCE)
     run = Run(items, start, first.seconds(), last, time.monotonic())
@@ -77,7 +77,7 @@ def rolling(client: Client, source: str, items: int, keys: int, interval: int) -
     sink = client.get_list(name)
     start = time.monotonic()
     job = client.get_jet().submit(pipeline, folder.config("EXACTLY_ONCE", interval))
-    folder.until(lambda: sink.size() >= items or job.is_terminal())
+    folder.until(lambda: sink.size() >= items or job.is_terminal(), folder.RARELY)
     last = time.monotonic()
     if source == "stream":
         assert not job.is_terminal(), "a stream has no end"

@@ -17,6 +17,8 @@ from jetbridge import Client, JobConfig, Pipeline, ProcessingGuarantee, StreamSo
 
 PUBLISHED_AT_ONCE = 50_000
 POLL = 0.002  # seconds
+RARELY = 0.02
+"""Seconds between looks at the end of a long run: the looks take time of the cores that are measured."""
 PATIENCE = 600.0  # seconds until something that does not come is a failure
 
 
@@ -41,13 +43,13 @@ def publish(client: Client, stream: str, items: Iterable[Any]) -> None:
         client.get_stream(stream).publish_all(part)
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
+def until(condition: Callable[[], bool], poll: float = POLL) -> None:
+    """Wait for a condition, at which is looked every ``poll`` seconds."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError("what the benchmark waits for does not come")
-        time.sleep(POLL)
+        time.sleep(poll)
 
 
 def config(guarantee: str, interval: int) -> JobConfig:
