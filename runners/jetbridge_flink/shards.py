@@ -7,6 +7,8 @@ nonce in it equals the one that was last written to Beam's state.
 
 from __future__ import annotations
 
+import itertools
+import os
 import secrets
 import threading
 from collections import OrderedDict
@@ -84,6 +86,13 @@ class ShardCache:
         self._shards: OrderedDict[tuple[str, str, int], Shard] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
+        self._process, self._first, self._numbers = 0, b"", itertools.count()
+
+    def nonce(self) -> bytes:
+        """One that no process has ever given: random for the process, which may have been forked, and then counted."""
+        if self._process != os.getpid():
+            self._first, self._process = secrets.token_bytes(8), os.getpid()
+        return self._first + next(self._numbers).to_bytes(8, "big")
 
     def get(self, place: tuple[str, str, int], nonce: bytes) -> Shard | None:
         """The shard, if the copy here is that of a nonce. It belongs to the caller until it is put back."""
@@ -166,7 +175,7 @@ class ShardState:
 
     def save(self, shard: Shard) -> None:
         """Write what there is to know of it, and keep it for the next time."""
-        shard.nonce = secrets.token_bytes(8)
+        shard.nonce = SHARDS.nonce()
         shard.version += 1
         self._about.write(shard.about())
         SHARDS.put(self._place, shard)
