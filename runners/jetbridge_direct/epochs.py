@@ -15,6 +15,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms import environments
 
 from jetbridge.beam.inspect import holds_back
+from jetbridge.beam.sampling import without_sampling
 from jetbridge.beam.translate import new_pipeline, translate
 from jetbridge.errors import UnsupportedByRunnerError
 from jetbridge_direct.transforms import HOSTS, EpochHosting
@@ -101,6 +102,7 @@ def warm() -> None:
         def process(self, element: Any) -> Any:
             yield 1, b""
 
+    without_sampling()
     pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(flags=[]))
     _ = pipeline | beam.Impulse() | beam.ParDo(_One()) | beam.GroupByKey() | "again" >> beam.ParDo(_One())
     pipeline.run().wait_until_finish()

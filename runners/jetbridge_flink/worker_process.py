@@ -30,6 +30,7 @@ import traceback
 import types
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+from jetbridge.beam.sampling import without_sampling
 from jetbridge.jobs.console import set_levels
 from jetbridge.jobs.joblog import ErrorFile, JobLogHandler
 from jetbridge_flink import harness_state
@@ -57,6 +58,7 @@ def warm() -> None:
     import jetbridge.beam.translate  # noqa: F401
 
     logging.disable(logging.NOTSET)
+    without_sampling()
 
 
 LET_GO = 100
