@@ -46,7 +46,9 @@ def test_stages_below_a_stage_with_state_work_in_several_processes(jet):
         return os.getpid()
 
     counted = lambda s: s.group_by(lambda n: n % 64).aggregate(aggregations.counting())  # noqa: E731
-    assert len(set(jet.collect(range(64), lambda s: counted(s).rebalance().map(slowly)))) == 2
+    # Flink may give both halves of the stage to one of a TaskManager's two workers: Beam deals them out as they start.
+    tries = range(10 if jet.runner == "flink" else 1)
+    assert any(len(set(jet.collect(range(64), lambda s: counted(s).rebalance().map(slowly)))) == 2 for _ in tries)
 
 
 @pytest.mark.parametrize("parallelism", [1, 2])
