@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.kernels.failure import FAILURES, stage_error
@@ -103,11 +104,7 @@ class CoWindowKernel(WindowKernel):
             bad = self.inputs.bad(accs)
             if any(bad):
                 accs = self.inputs.without(accs, bad)
-                for frame in inside.entered:
-                    if key in state[frame]:
-                        state[frame][key] = self.inputs.without(state[frame][key], bad)
-                        touched.append((frame, key))
-                inside.touch([key])
+                self._leave_out(state, inside, key, partial(self.inputs.without, bad=bad), touched)
             if any(self.inputs.combining) or any(accs):
                 out.append((key, accs))
         return out

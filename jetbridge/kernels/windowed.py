@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from jetbridge.times import TimedItems
 from jetbridge.windows import KeyedWindowResult, SlidingWindow, WindowResult
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from jetbridge.kernels.panes import Frame
     from jetbridge.plan.keyed import WindowNode
@@ -267,15 +268,20 @@ class WindowKernel(KeyedKernel):
         for key, numbered in pairs:
             acc, bad = folded(self._folding, numbered)
             if bad:
-                # What was put aside must not be met again by the next window.
-                for frame in inside.entered:
-                    if key in state[frame]:
-                        state[frame][key] = kept(state[frame][key], bad)
-                        touched.append((frame, key))
-                inside.touch([key])
+                self._leave_out(state, inside, key, partial(kept, bad=bad), touched)
             if len(bad) < len(numbered):
                 out.append((key, acc))
         return out
+
+    def _leave_out(
+        self, state: FrameState, inside: Panes, key: Any, without: Callable[[Any], Any], touched: list[Any]
+    ) -> None:
+        """Let a key's frames forget what was put aside: it must not be met again by the next window."""
+        for frame in inside.entered:
+            if key in state[frame]:
+                state[frame][key] = without(state[frame][key])
+                touched.append((frame, key))
+        inside.touch([key])
 
     def _failure(self, error: BaseException) -> BaseException:
         if isinstance(error, ItemError):

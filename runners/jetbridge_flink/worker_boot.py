@@ -19,7 +19,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from jetbridge_flink import harness_state, worker_process
+from jetbridge_flink import worker_process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         worker_process.warm()
         worker_process.take_over(job)
         worker_process.tame(sys.stderr)
-        harness_state.quicken()
         worker_process.close_work_when_told()
         _serve(options.id, _control(options.id, options.provision_endpoint), parent)
         code = 0

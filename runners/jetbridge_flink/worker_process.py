@@ -49,7 +49,7 @@ _LOGGER = logging.getLogger("jetbridge.flink")
 
 
 def warm() -> None:
-    """Import what every worker needs. Called in the pool, before anything is forked."""
+    """Import what every worker needs, and make it quick. Called in the pool, before anything is forked."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it reports each connection that ends, on stderr
     logging.disable(logging.WARNING)  # of optional packages that Beam does not find
     import apache_beam.runners.worker.sdk_worker
@@ -59,6 +59,7 @@ def warm() -> None:
 
     logging.disable(logging.NOTSET)
     without_sampling()
+    harness_state.quicken()
 
 
 LET_GO = 100
@@ -83,7 +84,6 @@ def main(lines: Lines, spec: dict[str, Any], log: Path) -> NoReturn:
         take_over(job)
         with open(log, "a", buffering=1, encoding="utf-8") as own:
             tame(own)
-            harness_state.quicken()
             close_work_when_told()
             code = _serve(lines, spec)
     except BaseException as error:

@@ -8,6 +8,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.window import FixedWindows, SlidingWindows, TimestampedValue
 from auctions.event_files import batches, numbers
+from contenders import hand_written_beam
 from contenders.hand_written_beam import COLLECTED, collect
 from jobs import Case
 
@@ -83,11 +84,8 @@ def sliding() -> Any:
 QUERIES: dict[str, Callable[[Any], Any]] = {fn.__name__: fn for fn in (q1, q2, q5, q7, q8, counts)}
 
 
-class Contender:
+class Contender(hand_written_beam.Contender):
     """Runs the queries on Beam."""
-
-    def __init__(self, parallelism: int) -> None:
-        pass
 
     def run(self, job: str, case: Case) -> Callable[[], Any]:
         """Do a query; the returned function gives its result."""
@@ -97,6 +95,3 @@ class Contender:
         _ = QUERIES[job](events) | "collect" >> beam.Map(collect)
         pipeline.run().wait_until_finish()
         return lambda: numbers(COLLECTED)
-
-    def close(self) -> None:
-        """Nothing is open."""

@@ -1,15 +1,12 @@
 """The queries of examples/nexmark as they are, on the Direct runner."""
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from auctions.event_files import BATCH, batches, numbers
+from contenders import jetbridge_pipeline
 from jobs import Case
 
-import jetbridge
 from jetbridge import Pipeline
 from jetbridge.connectors import SplittableSource
 
@@ -58,13 +55,8 @@ def built(job: str, source: Events, sink: str) -> Pipeline:
     return pipeline
 
 
-class Contender:
+class Contender(jetbridge_pipeline.Contender):
     """Runs the queries on a client with a data folder of its own."""
-
-    def __init__(self, parallelism: int) -> None:
-        self.home = tempfile.mkdtemp(prefix="jetbridge-bench-")
-        os.environ["JETBRIDGE_HOME"] = self.home
-        self.client = jetbridge.connect(parallelism=parallelism)
 
     def run(self, job: str, case: Case) -> Callable[[], Any]:
         """Submit a query and wait for its end; the returned function gives its result."""
@@ -72,8 +64,3 @@ class Contender:
         pipeline = built(job, Events(case.text, case.items), sink)
         self.client.get_jet().submit(pipeline).join()
         return lambda: numbers(self.client.get_list(sink).get_all())
-
-    def close(self) -> None:
-        """End the client and remove its data."""
-        self.client.shutdown()
-        shutil.rmtree(self.home)

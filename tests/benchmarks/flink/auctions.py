@@ -1,6 +1,7 @@
 """Queries of Nexmark on one cluster: jetbridge and hand-written Beam in turns, in Flink's batch mode."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ from auctions.hand_written_beam import QUERIES
 from auctions.jetbridge_pipeline import Events, built
 from jobs import JOBS, Case, digest
 from live import folder
-from memory import watched
 
 from flink import processes
 from flink.on_beam import Submitter
 from flink.timing import Moment, Run
+from flink.turns import Turn, in_turns
 from jetbridge import Client
 from jetbridge_flink.cluster import Cluster
 
@@ -42,34 +43,32 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
     Returns:
         "rows": for each query and contender "items", "seconds" (a list of times), "peak" (bytes or None), "digest".
     """
-    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    rows: dict[str, dict[str, Any]] = {query: {} for query in spec["runs"]}
     with folder.client(spec["parallelism"], "flink") as client:
         home = Path(client.settings.home)
         on_jetbridge(client, "q1", WARM_UP_ITEMS)  # starts the cluster
-        keeper = processes.keeper_of(home)
         with Cluster.lease(home, slots=1) as cluster:
             beam = Submitter(cluster, home, spec["parallelism"])
-            for turn in range(spec["repeat"] + 1):
-                for query, runs in spec["runs"].items():
-                    for contender, items in runs:
-                        if contender == "loop":
-                            run, peak = in_a_loop(query, items), None
-                        elif turn:
-                            run = once(client, beam, contender, query, items)
-                        else:  # looking at the memory takes time of its own, so this run is not timed
-                            with watched(keeper) as samples:
-                                run = once(client, beam, contender, query, items)
-                            peak = samples.peak(run.end)
-                        new = {"items": items, "seconds": [], "peak": None if contender == "loop" else peak}
-                        row = rows.setdefault(query, {}).setdefault(contender, new)
-                        row["seconds"] += [run.seconds()] if turn else []
-                        row["digest"] = digest(JOBS[query], run.result())
+            turns = {
+                (query, contender): Turn(
+                    items,
+                    partial(once, client, beam, contender, query, items),
+                    partial(digest, JOBS[query]),
+                    on_cluster=contender != "loop",
+                )
+                for query, runs in spec["runs"].items()
+                for contender, items in runs
+            }
+            for (query, contender), row in in_turns(turns, spec["repeat"], processes.keeper_of(home)).items():
+                rows[query][contender] = row
             beam.close()
     return {"end": time.monotonic(), "rows": rows}
 
 
 def once(client: Client, beam: Submitter, contender: str, query: str, items: int) -> Run:
-    """One run on the cluster."""
+    """One run."""
+    if contender == "loop":
+        return in_a_loop(query, items)
     if contender == "jetbridge-flink":
         return on_jetbridge(client, query, items)
     path = str(events_file(items))

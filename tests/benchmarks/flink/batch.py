@@ -1,16 +1,17 @@
 """A bounded job on one cluster: jetbridge and hand-written Beam in turns, without a guarantee and with the best."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jobs import JOBS, digest
 from live import folder
-from memory import watched
 
 from flink import on_jetbridge, processes
 from flink.on_beam import Submitter
 from flink.timing import Run
+from flink.turns import Turn, in_turns
 from jetbridge import Client
 from jetbridge_flink.cluster import Cluster
 
@@ -43,22 +44,13 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
 def _job(
     client: Client, beam: Submitter, letter: str, runs: list[tuple[str, str, str, int]], interval: int, repeat: int
 ) -> dict[str, dict[str, Any]]:
-    rows: dict[str, dict[str, Any]] = {}
-    keeper = processes.keeper_of(Path(client.settings.home))
-
     def once(contender: str, guarantee: str, items: int) -> Run:
         if contender == "jetbridge-flink":
             return on_jetbridge.batch(client, letter, items, guarantee, interval)
         return beam.batch(contender, letter, items, guarantee, interval)
 
-    for turn in range(repeat + 1):
-        for title, contender, guarantee, items in runs:
-            if turn:
-                run = once(contender, guarantee, items)
-                rows[title]["seconds"].append(run.seconds())
-            else:  # looking at the memory takes time of its own, so this run is not timed
-                with watched(keeper) as samples:
-                    run = once(contender, guarantee, items)
-                rows[title] = {"items": items, "seconds": [], "peak": samples.peak(run.end)}
-            rows[title]["digest"] = digest(JOBS[letter], run.result())
-    return rows
+    turns = {
+        title: Turn(items, partial(once, contender, guarantee, items), partial(digest, JOBS[letter]))
+        for title, contender, guarantee, items in runs
+    }
+    return in_turns(turns, repeat, processes.keeper_of(Path(client.settings.home)))

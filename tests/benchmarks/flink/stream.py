@@ -1,15 +1,16 @@
 """Running sums by key, exactly once with a checkpoint each second: a backlog that is worked off."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from live import folder, in_loop, work
-from memory import watched
 
 from flink import on_jetbridge, processes
 from flink.on_beam import Submitter
 from flink.timing import Run
+from flink.turns import Turn, in_turns
 from jetbridge_flink.cluster import Cluster
 
 WARM_UP_ITEMS = 1_000
@@ -27,7 +28,6 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
         those of a plain loop, which is durable nowhere, among them.
     """
     interval = spec["interval"]
-    rows: dict[str, dict[str, Any]] = {}
     with folder.client(spec["parallelism"], "flink") as client:
         home = Path(client.settings.home)
         on_jetbridge.rolling(client, "numbers", WARM_UP_ITEMS, 100, interval).result()  # starts the cluster
@@ -42,17 +42,18 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
                     return on_jetbridge.rolling(client, source, items, keys, interval)
                 return beam.rolling(contender, items, keys, interval)
 
-            for turn in range(spec["repeat"] + 1):
-                for title, contender, source, items, keys in spec["runs"]:
-                    if turn:
-                        run = once(contender, source, items, keys)
-                        rows[title]["seconds"].append(run.seconds())
-                    else:  # looking at the memory takes time of its own, so this run is not timed
-                        with watched(keeper) as samples:
-                            run = once(contender, source, items, keys)
-                        peak = None if contender == "loop" else samples.peak(run.end)
-                        rows[title] = {"items": items, "keys": keys, "seconds": [], "peak": peak}
-                    rows[title]["digest"] = _checked(title, run.result(), items, keys)
+            turns = {
+                title: Turn(
+                    items,
+                    partial(once, contender, source, items, keys),
+                    partial(_checked, title, items=items, keys=keys),
+                    on_cluster=contender != "loop",
+                )
+                for title, contender, source, items, keys in spec["runs"]
+            }
+            rows = in_turns(turns, spec["repeat"], keeper)
+            for title, *_, keys in spec["runs"]:
+                rows[title]["keys"] = keys
             beam.close()
     return {"end": time.monotonic(), "rows": rows}
 

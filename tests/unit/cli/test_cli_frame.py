@@ -115,7 +115,7 @@ def test_it_loads_no_beam(ended):
 
 
 def test_list_is_quick(ended):
-    """In processor time, and the best of several, so that a busy machine matters little."""
+    """In processor time, and the best of several, so that a busy machine does not matter."""
     best = float("inf")
     for _ in range(8):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -123,6 +123,6 @@ def test_list_is_quick(ended):
         subprocess.run(arguments, capture_output=True, timeout=60, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         best = min(best, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-        if best < 0.8:
+        if best < 0.5:
             break
-    assert best < 0.8
+    assert best < 0.5
