@@ -239,7 +239,11 @@ class DirectExecution:
             changes: dict[str, Any] = {}
             if not self._guarded:
                 changes = runs.begin(tx, self._db.home, self._registry.get(self.job_id) or self._record)
-            self._registry.update_in(tx, self.job_id, token=self._owner["token"], owner=owner, **changes)
+            # With the new run, not after it: RUNNING says that the run's worker knows where it begins.
+            starting = JobStatus.STARTING.value
+            self._registry.update_in(
+                tx, self.job_id, token=self._owner["token"], owner=owner, status=starting, **changes
+            )
         if changes:
             self._run, self._metrics = changes["run"], None
         self._owner = owner
