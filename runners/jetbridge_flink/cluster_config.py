@@ -114,6 +114,7 @@ def _options(layout: Layout, rpc: int, rest: int, slots: int, sizes: Memory) -> 
         "cluster.evenly-spread-out-slots": True,
         "web.refresh-interval": 100,  # for so long an answer about a job is given again
         "metrics.fetcher.update-interval": 500,  # the end of a bounded job is seen by its watermarks
+        "web.timeout": 10_000,  # for so long metrics stand still when a TaskManager dies that was asked for them
         "execution.buffer-timeout.interval": "10 ms",  # an element is a chunk: it does not wait for company
         "state.backend.type": "hashmap",
         "state.checkpoints.dir": f"file://{layout.checkpoints}",

@@ -273,7 +273,7 @@ class FlinkExecution:
                 if self._suspension is not None:
                     self._suspend(delivery)
                     return None
-                if not self._plan.unbounded and not self._launch.batch and self._flink.input_has_ended():
+                if not self._plan.unbounded and not self._launch.batch and self._flink.input_end.reached(view):
                     return self._finish(delivery)
                 if self._guarded and self._scaling.joined():
                     return _SCALED if self._keep(delivery, {}) else "no savepoint could be taken to scale it"

@@ -157,6 +157,10 @@ class FlinkRest:
             found.append([int(each["value"]) for each in got or ()])
         return found
 
+    def options(self) -> dict[str, str]:
+        """The JobManager's configuration, as far as it differs from Flink's defaults."""
+        return {each["key"]: each["value"] for each in self._get("/jobmanager/config")}
+
     def accumulators(self, job_id: str) -> dict[str, str]:
         """The values of a job's accumulators, by name; they begin anew at each start."""
         got = self._get(f"/jobs/{job_id}/accumulators")

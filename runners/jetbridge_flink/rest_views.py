@@ -91,6 +91,9 @@ class JobView:
         id: Its id.
         name: Its name.
         duration_ms: For how long it has run.
+        now: The cluster's time, in milliseconds, as the two that follow.
+        running: When it began to run, after its last restart.
+        restarted: When it was last restarted; 0 if it never was.
     """
 
     state: str
@@ -98,12 +101,25 @@ class JobView:
     id: str = ""
     name: str = ""
     duration_ms: int = 0
+    now: int = 0
+    running: int = 0
+    restarted: int = 0
 
     @classmethod
     def of(cls, got: dict[str, Any]) -> JobView:
         """Out of the answer of ``/jobs/:id``."""
         vertices = tuple(map(Vertex.of, got["vertices"]))
-        return cls(got["state"], vertices, got["jid"], got["name"], got["duration"])
+        times = got.get("timestamps", {})
+        return cls(
+            got["state"],
+            vertices,
+            got["jid"],
+            got["name"],
+            got["duration"],
+            now=got.get("now", 0),
+            running=times.get("RUNNING", 0),
+            restarted=times.get("RESTARTING", 0),
+        )
 
     @property
     def over(self) -> bool:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from jetbridge.errors import ClusterError, ConnectionError, SnapshotError
+from jetbridge_flink.input_end import InputEnd
 from jetbridge_flink.standing import folder_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ _STOP_SECONDS = 30.0
 _CANCEL_SECONDS = 10.0
 _PAUSE = 0.03
 _AGAIN = 0.2  # seconds until something is asked for again that the job would not do yet
-_END_OF_TIME = 2**63 - 1
 NO_ANSWER = (ClusterError, ConnectionError)
 """What a cluster that is on its way back is met with."""
 _OVER = ("FAILED", "CANCELED", "FINISHED")
@@ -53,17 +53,16 @@ class FlinkJob:
         rest: The cluster.
         flink_id: The job's id there.
         savepoints: The folder of savepoints.
+
+    Attributes:
+        input_end: Tells whether all of its input was read, when it is bounded.
     """
 
     def __init__(self, rest: FlinkRest, flink_id: str, savepoints: Path) -> None:
         self.id = flink_id
         self._rest = rest
         self._savepoints = str(savepoints)
-
-    def input_has_ended(self) -> bool:
-        """Whether the end of time has reached every operator."""
-        marks = [vertex for vertex in self._rest.watermarks(self.id) if vertex]
-        return bool(marks) and all(mark >= _END_OF_TIME for vertex in marks for mark in vertex)
+        self.input_end = InputEnd(rest, flink_id)
 
     def release(self) -> None:
         """Let all rows go that wait for their checkpoint: one that is begun now holds them all."""

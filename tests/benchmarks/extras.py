@@ -40,16 +40,24 @@ pipeline | beam.Create([1, 2, 3, 4, 5]) | beam.Map(lambda x: x * 2) | beam.Filte
 pipeline.run().wait_until_finish()
 """
 
+LISTING = """
+from jetbridge.cli import app
+
+app(["list"])
+"""
+
 
 def first_and_second(repeat: int) -> list[tuple[str, float, float]]:
-    """Best and median seconds of a cold script, of a bare Beam script, and of a second job in one process."""
+    """Best and median seconds of a cold script, a bare Beam script, a second job in one process, and the command."""
     cold = [_script(TINY.format(times=1))[0] for _ in range(repeat)]
     beam = [_script(BARE_BEAM)[0] for _ in range(repeat)]
     second = [_seconds(_script(TINY.format(times=2))[1]) for _ in range(repeat)]
+    listed = [_script(LISTING)[0] for _ in range(repeat)]
     measured = {
         "python script.py, tiny pipeline": cold,
         "the same written in bare Beam": beam,
         "a second job, submit to COMPLETED": second,
+        "jetbridge list": listed,
     }
     return [(title, min(seconds), statistics.median(seconds)) for title, seconds in measured.items()]
 

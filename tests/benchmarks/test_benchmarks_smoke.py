@@ -86,6 +86,7 @@ def test_extras_and_tables():
     done = benchmark("--jobs", "cold", "--repeat", "1", "--markdown")
     assert done.returncode == 0, done.stderr
     assert "| a second job, submit to COMPLETED |" in done.stdout
+    assert "| jetbridge list |" in done.stdout
 
 
 def test_an_unknown_job_is_refused():

@@ -181,6 +181,28 @@ def test_a_bounded_job_is_disturbed_while_one_of_its_partitions_has_ended(
     assert job.get_metrics().received_count == 4000
 
 
+def test_a_bounded_job_ends_though_a_taskmanager_dies_that_was_asked_for_metrics(
+    client: jetbridge.Client, name: str, tmp_path: Path, until: Callable[..., Any]
+) -> None:
+    gate = tmp_path / "gate"
+    pipeline = Pipeline.create()
+    pipeline.read_from(SlowSource(str(gate), 200)).write_to(Pipeline.to_list(f"list-{name}"))
+    job = client.get_jet().submit(pipeline, config(name))
+    until(lambda: job.get_metrics().received_count >= 300, "the items before the gate")
+    cluster: Any = client._session.runner._leased()
+    stopped = cluster.pids["taskmanager"]
+    os.kill(stopped, signal.SIGSTOP)
+    # Its metrics are asked for each half second while the job is looked after; the last question has no answer now.
+    before = job.get_metrics().updated
+    assert before is not None
+    until(lambda: (job.get_metrics().updated or 0) > before + 1200, "two looks at the job")
+    os.kill(stopped, signal.SIGKILL)
+    gate.touch()
+    job.join(DEADLINE)
+    assert sorted(client.get_list(f"list-{name}").get_all()) == list(range(400))
+    assert job.get_metrics().received_count == 400
+
+
 @pytest.mark.full
 def test_many_suspensions_lose_nothing_and_add_nothing_to_the_state(
     client: jetbridge.Client, name: str, until: Callable[..., Any]

@@ -17,11 +17,11 @@ from jetbridge import sources
 ROWS = 1500
 KILLS = 3
 WRITER = """
-import json, os, sys
+import json, os, sys, time
 from jetbridge import sinks
 from jetbridge.connectors import ConnectorContext, SinkChunk, files_parts
 
-kind, path, store, unbounded, total, part_bytes = json.loads(sys.argv[1])
+kind, path, store, unbounded, total, part_bytes, waits = json.loads(sys.argv[1])
 files_parts.PART_BYTES = part_bytes
 sink = getattr(sinks, kind)(path)
 context = ConnectorContext("job", "job", "run", "stage", ".", unbounded)
@@ -41,6 +41,9 @@ while True:
         json.dump([done, position], file)
     os.replace(store + ".new", store)
     sink.committed(position)
+    if waits is not None and done >= waits:
+        time.sleep(60)  # until it is killed: a busy machine may do so late
+        sys.exit("nobody has killed this writer")
     if done == total:
         break
 sink.complete()
@@ -59,13 +62,15 @@ def test_a_killed_writer_leaves_each_row_once(tmp_path, read_all, name, unbounde
     kind, _, ending = name.partition(".")
     path = tmp_path / "out" / (f"rows.{ending}" if ending else "rows")
     store = tmp_path / "position"
-    spec = json.dumps([kind, str(path), str(store), unbounded, ROWS, 20_000 if kind == "parquet" else 500])
+    part_bytes = 20_000 if kind == "parquet" else 500
     killed = 0
     deadline = time.monotonic() + 60
     while True:
         before = _committed(store)
+        goal = before + chance.randrange(1, ROWS // (KILLS + 1)) if killed < KILLS else ROWS + 1
+        waits = before + ROWS // (KILLS + 1) if killed < KILLS else None
+        spec = json.dumps([kind, str(path), str(store), unbounded, ROWS, part_bytes, waits])
         writer = subprocess.Popen([sys.executable, "-c", WRITER, spec], stderr=subprocess.PIPE)
-        goal = before + chance.randrange(1, ROWS // KILLS) if killed < KILLS else ROWS + 1
         while writer.poll() is None and _committed(store) < goal:
             assert time.monotonic() < deadline
             time.sleep(chance.random() / 500)

@@ -18,13 +18,13 @@ import pytest
 
 from jetbridge.errors import ClusterError, ConfigError, ConnectionError
 from jetbridge_flink import failures
+from jetbridge_flink.input_end import END_OF_TIME
 from jetbridge_flink.jars import ENTRY_CLASS
 from jetbridge_flink.rest import FlinkRest
 from jetbridge_flink.rest_http import RefusedError
 from jetbridge_flink.rest_views import Checkpoints, JobView, Outcome
 
 UNKNOWN = "0" * 32
-END_OF_TIME = 2**63 - 1
 
 
 def identity(start):
@@ -41,6 +41,7 @@ def test_the_cluster(rest, flink, until):
     assert (overview.taskmanagers, overview.slots_total) == (1, flink.slots)
     assert overview.version == rest.version()
     assert overview.version.startswith("1.19.")
+    assert rest.options()["web.timeout"] == "10000"
     (taskmanager,) = rest.taskmanagers()
     assert taskmanager.slots == flink.slots
     assert rest.url == flink.rest_url
@@ -50,7 +51,7 @@ def test_a_job_from_its_start_to_a_start_from_its_savepoint(rest, submit, flink,
     job = submit(identity)
     view = until(lambda: (seen := rest.job(job)).all_run and seen, "the job's start")
     assert (view.id, view.state, view.over) == (job, "RUNNING", False)
-    assert view.duration_ms > 0
+    assert view.restarted == 0 < view.duration_ms
     assert {vertex.parallelism for vertex in view.vertices} == {1}
     assert any("same" in vertex.name for vertex in view.vertices)
     assert rest.jobs()[job] == "RUNNING"
