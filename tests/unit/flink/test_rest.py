@@ -42,8 +42,7 @@ def test_the_cluster(rest, flink, until):
     assert overview.version == rest.version()
     assert overview.version.startswith("1.19.")
     assert rest.options()["web.timeout"] == "10000"
-    (taskmanager,) = rest.taskmanagers()
-    assert taskmanager.slots == flink.slots
+    assert [each.slots for each in rest.taskmanagers()] == [flink.slots]
     assert rest.url == flink.rest_url
 
 
