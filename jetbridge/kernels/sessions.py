@@ -128,15 +128,15 @@ class SessionSplitter(Splitter):
 
 
 class SessionState(dict[Any, list[list[Any]]]):
-    """What a shard keeps: for each key its open sessions, ``[start, end, accumulator]``, by time.
+    """What a shard keeps: for each key its open sessions, ``[start, end, accumulator]``, by start and so by end.
 
     Args:
         tracking: Whether to know what has changed.
 
     Attributes:
         number: How many items have come, where their order is kept.
-        ends: A heap of ``(end, tie, key)``. A session that grows keeps its entry, which is put right when it comes to
-            the top: so each key has one that is not behind its first end. None when it is to be made anew.
+        ends: A heap of ``(end, tie, key)``: each key has an entry that is not behind the end of its first session,
+            and is put right when it comes to the top. None when it is to be made anew.
         changed: The sessions of each key that have changed since the last early results.
     """
 
@@ -162,7 +162,7 @@ class SessionState(dict[Any, list[list[Any]]]):
             changed = self.changed.setdefault(key, [])
             if not any(session is each for each in changed):
                 changed.append(session)
-        if self.ends is not None and before is None:
+        if self.ends is not None and before is None and self[key][0] is session:
             heappush(self.ends, (session[1], next(self._ties), key))
             if len(self.ends) > 4 * len(self) + 1_000:
                 self.ends = None  # most of it is out of date
@@ -171,7 +171,7 @@ class SessionState(dict[Any, list[list[Any]]]):
         """The end and the key of the session that ends first."""
         ends = self.ends
         if ends is None:
-            ends = [(s[1], next(self._ties), key) for key, sessions in self.items() for s in sessions]
+            ends = [(sessions[0][1], next(self._ties), key) for key, sessions in self.items() if sessions]
             heapify(ends)
             self.ends = ends
         while ends:
@@ -180,7 +180,7 @@ class SessionState(dict[Any, list[list[Any]]]):
             if not sessions:
                 heappop(ends)
                 continue
-            first = sessions[0][1] if len(sessions) == 1 else min(map(_end, sessions))
+            first = sessions[0][1]
             if first == end:
                 return end, key
             heapreplace(ends, (first, next(self._ties), key))
@@ -284,10 +284,13 @@ class SessionKernel(KeyedKernel):
                 following = state.next_end()
             if following is None or following[0] > watermark:
                 return
-            end, key = following
+            _, key = following
             sessions = state[key]
-            at = next(i for i, session in enumerate(sessions) if session[1] == end)
-            windows += self._finished(key, sessions.pop(at))
+            # Those of a sole key together: to take the first out of a long list again and again would take long.
+            ended = min(bisect_right(sessions, watermark, key=_end), CHUNK_ITEMS) if len(state) == 1 else 1
+            for session in sessions[:ended]:
+                windows += self._finished(key, session)
+            del sessions[:ended]
             if not sessions:
                 del state[key]
             touched.append(key)

@@ -27,8 +27,8 @@ jobs a and b, on jetbridge and as hand-written Beam with the same guarantee, and
 on PyFlink, which gets a virtual environment in the user's cache folder; flink-stream:
 running sums of 100 and of 1,000,000 keys, exactly once, from a stored stream that
 was filled in advance and from a source that costs next to nothing; flink-auctions: the
-queries of Nexmark on jetbridge and as hand-written Beam, in Flink's batch mode; flink-start:
-first and second jobs, suspend, resume, export; flink-latency: from publish to sink at
+queries of Nexmark on jetbridge, as hand-written Beam and on PyFlink, in Flink's batch mode;
+flink-start: first and second jobs, suspend, resume, export; flink-latency: from publish to sink at
 1,000 items/s; flink-soak: the memory of each process under a checkpoint each 200 ms.
 Their seconds are those from the first item read to the last result in its sink,
 and "whole" goes from submit to the job's end.

@@ -94,7 +94,8 @@ def sql(nexmark):
                 f"{name} {'VARCHAR' if name in ('name', 'city', 'state') else 'BIGINT'}" for name in kind._fields
             )
             database.execute(f"CREATE TABLE {table} ({columns})")
-            database.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(kind._fields))})", rows)
+            values = [list(column) for column in zip(*rows, strict=True)]  # row by row it takes ten seconds
+            database.execute(f"INSERT INTO {table} SELECT {', '.join(['unnest(?)'] * len(values))}", values)
         yield database
 
 

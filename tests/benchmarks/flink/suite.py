@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from auctions.event_files import events_file
 from jobs import JOBS, QUERIES
 from launch import CONTENDERS, RunFailed, run_once, run_script
 from report import Sheet
@@ -22,7 +23,8 @@ LETTERS = "ab"
 SHARES = {"beam": 0.1, "beam-tuned": 0.1, "pyflink-process": 0.1, "pyflink-thread": 0.1}  # compared per item
 GUARANTEES = ("NONE", "EXACTLY_ONCE")
 
-AUCTION_SHARES = {"beam-tuned": 0.1}  # compared per item
+AUCTION_SHARES = {"beam-tuned": 0.1, "pyflink-process": 0.1, "pyflink-thread": 0.1}  # compared per item
+ON_THE_CLUSTER = ("loop", "jetbridge-flink", "beam-tuned")  # in its process, in turns; PyFlink starts a Flink itself
 
 STREAM_ITEMS = 5_000_000
 STREAM_SHARES = {"beam-tuned": 0.004}  # compared per item; some hundred a second with many keys
@@ -85,7 +87,7 @@ def measured(name: str, contenders: Sequence[str], scale: float, repeat: int, se
 
 def batch(contenders: Sequence[str], scale: float, repeat: int) -> Measured:
     """The bounded jobs a and b."""
-    python = pyflink_home.python() if any(name.startswith("pyflink") for name in contenders) else None
+    pyflink = _pyflink_among(contenders)
     found, sheets = {}, []
     clustered = _on_the_cluster(contenders, scale, repeat)
     for letter in LETTERS:
@@ -93,10 +95,9 @@ def batch(contenders: Sequence[str], scale: float, repeat: int) -> Measured:
         items = {name: _size(JOBS[letter].items, scale, SHARES.get(name, 1.0)) for name in contenders}
         if "loop" in contenders:
             rows.insert(0, Row.of("loop", "", _in_turns(repeat, _loop(letter, items["loop"]))))
-        if python is not None:
-            for name in (name for name in contenders if name.startswith("pyflink")):
-                title = f"{name}, no checkpoints"
-                rows.append(Row.of(title, "", _in_turns(repeat, _pyflink(python, letter, name, items[name]))))
+        for name, python in pyflink.items():
+            title = f"{name}, no checkpoints"
+            rows.append(Row.of(title, "", _in_turns(repeat, _pyflink(python, letter, name, items[name]))))
         _compare(letter, rows)
         found[letter] = [row.as_dict() for row in rows]
         sheets.append(tables.rates(f"On Flink: ({letter}) {JOBS[letter].title}", rows))
@@ -137,10 +138,19 @@ def _loop(letter: str, items: int) -> Callable[[bool], dict[str, Any]]:
     return once
 
 
+def _pyflink_among(contenders: Sequence[str]) -> dict[str, str]:
+    """PyFlink's modes among the contenders, with the Python that runs them; none when there is no such Python."""
+    names = [name for name in contenders if name.startswith("pyflink")]
+    python = pyflink_home.python() if names else None
+    return {} if python is None else dict.fromkeys(names, python)
+
+
 def _pyflink(python: str, letter: str, name: str, items: int) -> Callable[[bool], dict[str, Any]]:
     from jetbridge_flink.cluster_config import flink_java
 
     spec = {"job": letter, "items": items, "mode": name.removeprefix("pyflink-"), "parallelism": PARALLELISM}
+    if letter in QUERIES:
+        spec["events"] = str(events_file(items))
     # The Python inside of Java (mode "thread") does not know that it is one of a virtual environment.
     packages = next(pyflink_home.folder().glob("lib/python*/site-packages"))
     environment = {"JAVA_HOME": str(flink_java().parent.parent), "PYTHONPATH": str(packages)}
@@ -184,15 +194,18 @@ def stream(contenders: Sequence[str], scale: float, repeat: int) -> Measured:
 
 def auctions(contenders: Sequence[str], scale: float, repeat: int) -> Measured:
     """The queries of Nexmark."""
-    names = [name for name in contenders if name in ("loop", "jetbridge-flink", *AUCTION_SHARES)]
-    runs = {
-        query: [(name, _size(JOBS[query].items, scale, AUCTION_SHARES.get(name, 1.0))) for name in names]
-        for query in QUERIES
-    }
+    pyflink = _pyflink_among(contenders)
+
+    def items(query: str, name: str) -> int:
+        return _size(JOBS[query].items, scale, AUCTION_SHARES.get(name, 1.0))
+
+    runs = {query: [(name, items(query, name)) for name in contenders if name in ON_THE_CLUSTER] for query in QUERIES}
     measured = _run({"module": "auctions", "runs": runs, "repeat": repeat}, deadline=LONG)["rows"]
     found, sheets = {}, []
     for query in QUERIES:
         rows = [Row.of(name, "", row) for name, row in measured[query].items()]
+        for name, python in pyflink.items():
+            rows.append(Row.of(name, "", _in_turns(repeat, _pyflink(python, query, name, items(query, name)))))
         _compare(query, rows)
         found[query] = [row.as_dict() for row in rows]
         sheets.append(tables.rates(f"On Flink: {JOBS[query].title}", rows))

@@ -380,3 +380,22 @@ def test_times_of_results_and_of_bare_ones():
     assert [(list(chunk), chunk.times) for chunk in chunks] == [
         ([WindowResult(-5, 5, 1), WindowResult(0, 10, 1)], [4, 9]),
     ]
+
+
+def test_many_sessions_of_a_key_are_ended_one_after_another(kit):
+    """However many a key has, it is looked for once: at the end of a batch all are still open."""
+    keys, each = 5, 60
+    kernel = kernel_of(SessionWindow(10), aggregations.counting(), key_fn=lambda item: item[0])
+    chunk = TimedItems((key, n) for n in range(each) for key in range(keys))
+    chunk.times = [n * 20 for _, n in chunk]
+    splitter, state = kernel.splitter(1), kernel.new_state()
+    splitter.add(chunk)
+    for _, payload in splitter.flush():
+        assert not list(kernel.process(state, payload))
+    assert kernel.records(state) == keys * each
+    assert state.next_end() == (10, 0)
+    assert len(state.ends) == keys
+    results = [result for chunk in kernel.on_end(state) for result in chunk]
+    assert [result.end for result in results] == sorted(result.end for result in results)
+    assert found(kit, results) == {(n * 20, n * 20 + 10, key): 1 for n in range(each) for key in range(keys)}
+    assert not state.ends
