@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from jetbridge.store.database import Database
 
 _ROW = "SELECT id, name, status, body, crc FROM jobs "
+_FOUND = "SELECT job.id, job.name, job.status, job.body, job.crc FROM jobs AS found LEFT JOIN jobs AS job USING (seq) "
+"""In two steps, so that all is of the row: SQLite would take from an index what is there, which may be something else.
+Where an index finds a row that is not in the table, all of it is NULL."""
 _STATUSES = TERMINAL | {"NOT_RUNNING", "STARTING", "RUNNING", "SUSPENDED", "SUSPENDED_EXPORTING_SNAPSHOT", "COMPLETING"}
 _LOGGER = logging.getLogger("jetbridge")
 
@@ -80,7 +83,7 @@ class Registry:
 
     def get(self, job_id: str) -> JobRecord | None:
         """The record of a job, None when there is no such job."""
-        return self._one(_ROW + "WHERE id = ?", "id", job_id)
+        return self._one(_FOUND + "WHERE found.id = ?", "id", job_id)
 
     def get_in(self, tx: sqlite3.Connection, job_id: str) -> JobRecord:
         """The record of a job inside a transaction.
@@ -93,7 +96,8 @@ class Registry:
     def by_name(self, name: str) -> JobRecord | None:
         """The active job of a name, or else the newest that has ended; None when there is none."""
         active = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
-        return self._one(_ROW + f"WHERE name = ? ORDER BY status IN ({active}), seq DESC LIMIT 1", "name", name)
+        newest = f"WHERE found.name = ? ORDER BY found.status IN ({active}), found.seq DESC LIMIT 1"
+        return self._one(_FOUND + newest, "name", name)
 
     def all(self, name: str | None = None) -> list[JobRecord]:
         """All jobs, ended ones included, or all of a name; the newest first. Damaged ones are logged and left out."""
@@ -234,6 +238,8 @@ class Registry:
                         _check_that_it_is_not_there(conn, self._db.home, field, value)
         if row is None:
             return None
+        if row[0] is None:
+            raise damaged(conn, value, f"its {field} leads to no row")
         record = _read(conn, row)[0]
         if getattr(record, field) != value:  # in a damaged index a search may end anywhere
             raise damaged(conn, value, f"another job is found by its {field}")
@@ -244,7 +250,7 @@ class Registry:
 
 
 def _load(tx: sqlite3.Connection, job_id: str) -> tuple[JobRecord, dict[str, Any]]:
-    row = tx.execute(_ROW + "WHERE id = ?", (job_id,)).fetchone()
+    row = tx.execute(_FOUND + "WHERE found.id = ?", (job_id,)).fetchone()
     if row is None:
         raise _no_job(job_id)
     if row[0] != job_id:

@@ -75,7 +75,11 @@ class ShardLogs:
         return sum(self.sizes.get(number, ()))
 
     def read(self, number: int) -> State:
-        """A shard as its log has it, with what is not committed yet."""
+        """A shard as its log has it, with what is not committed yet.
+
+        Raises:
+            CorruptDataError: When segments are missing, which a search in a damaged index may pass by.
+        """
         assert self._connect is not None
         kernel = self._kernel
         state = kernel.new_state()
@@ -89,6 +93,8 @@ class ShardLogs:
                 sizes.clear()
             kernel.add(state, *values.decode(payload))
             sizes.append(len(payload))
+        known = self.sizes.get(number, [])
+        states.check_counts(self._connect(), self._job, kernel.name, {number: len(known)}, {number: len(sizes)})
         self.sizes[number] = sizes
         return state
 
