@@ -393,8 +393,7 @@ def test_many_sessions_of_a_key_are_ended_one_after_another(kit):
     for _, payload in splitter.flush():
         assert not list(kernel.process(state, payload))
     assert kernel.records(state) == keys * each
-    assert state.next_end() == (10, 0)
-    assert len(state.ends) == keys
+    assert (state.next_end(), len(state.ends)) == ((10, 0), keys)
     results = [result for chunk in kernel.on_end(state) for result in chunk]
     assert [result.end for result in results] == sorted(result.end for result in results)
     assert found(kit, results) == {(n * 20, n * 20 + 10, key): 1 for n in range(each) for key in range(keys)}
