@@ -150,19 +150,13 @@ class SessionState(dict[Any, list[list[Any]]]):
         self.changed: dict[Any, list[list[Any]]] = {}
         self._ties = count()
 
-    def note(self, session: list[Any], key: Any, before: int | None) -> None:
-        """A session of a key has changed.
-
-        Args:
-            session: The session.
-            key: The key.
-            before: Its end until now; None for a new one.
-        """
+    def note(self, session: list[Any], key: Any, *, new: bool) -> None:
+        """A session of a key has changed, or is new."""
         if self.tracking:
             changed = self.changed.setdefault(key, [])
             if not any(session is each for each in changed):
                 changed.append(session)
-        if self.ends is not None and before is None and self[key][0] is session:
+        if new and self.ends is not None and self[key][0] is session:
             heappush(self.ends, (session[1], next(self._ties), key))
             if len(self.ends) > 4 * len(self) + 1_000:
                 self.ends = None  # most of it is out of date
@@ -244,10 +238,9 @@ class SessionKernel(KeyedKernel):
         joined = [session for session in sessions[first:last] if session[1] > closed]
         if not joined:
             sessions.insert(bisect_right(sessions, new[0], key=_start), new)
-            state.note(new, key, None)
+            state.note(new, key, new=True)
             return
         mine = joined[0]
-        before = mine[1]
         try:
             for other in joined[1:]:
                 mine[2] = combine(mine[2], other[2])
@@ -257,7 +250,7 @@ class SessionKernel(KeyedKernel):
         except FAILURES as error:
             raise stage_error(self.kind, self.name, "combining sessions", error) from error
         mine[0], mine[1] = min(mine[0], new[0]), max(mine[1], new[1])
-        state.note(mine, key, before)
+        state.note(mine, key, new=False)
 
     def due(self, state: State) -> int | None:
         """The end of the next session."""

@@ -236,14 +236,7 @@ class Registry:
                     row = conn.execute(query, (value,)).fetchone()  # it may be there by now
                     if row is None:
                         _check_that_it_is_not_there(conn, self._db.home, field, value)
-        if row is None:
-            return None
-        if row[0] is None:
-            raise damaged(conn, value, f"its {field} leads to no row")
-        record = _read(conn, row)[0]
-        if getattr(record, field) != value:  # in a damaged index a search may end anywhere
-            raise damaged(conn, value, f"another job is found by its {field}")
-        return record
+        return None if row is None else _read_found(conn, row, field, value)[0]
 
     def _faults(self) -> Any:
         return mapped(f"the jobs in {self._db.home}", self._db.home)
@@ -253,9 +246,19 @@ def _load(tx: sqlite3.Connection, job_id: str) -> tuple[JobRecord, dict[str, Any
     row = tx.execute(_FOUND + "WHERE found.id = ?", (job_id,)).fetchone()
     if row is None:
         raise _no_job(job_id)
-    if row[0] != job_id:
-        raise damaged(tx, job_id, "another job is found by its id")
-    return _read(tx, row)
+    return _read_found(tx, row, "id", job_id)
+
+
+def _read_found(
+    conn: sqlite3.Connection, row: tuple[Any, ...], field: str, value: str
+) -> tuple[JobRecord, dict[str, Any]]:
+    """The job that `_FOUND` has found by a field, if it is that one: in a damaged index a search may end anywhere."""
+    if row[0] is None:
+        raise damaged(conn, value, f"its {field} leads to no row")
+    record, unknown = _read(conn, row)
+    if getattr(record, field) != value:
+        raise damaged(conn, value, f"another job is found by its {field}")
+    return record, unknown
 
 
 def _read(conn: sqlite3.Connection, row: tuple[Any, ...]) -> tuple[JobRecord, dict[str, Any]]:

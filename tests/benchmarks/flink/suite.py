@@ -23,8 +23,7 @@ LETTERS = "ab"
 SHARES = {"beam": 0.1, "beam-tuned": 0.1, "pyflink-process": 0.1, "pyflink-thread": 0.1}  # compared per item
 GUARANTEES = ("NONE", "EXACTLY_ONCE")
 
-AUCTION_SHARES = {"beam-tuned": 0.1, "pyflink-process": 0.1, "pyflink-thread": 0.1}  # compared per item
-ON_THE_CLUSTER = ("loop", "jetbridge-flink", "beam-tuned")  # in its process, in turns; PyFlink starts a Flink itself
+AUCTIONS_ON_THE_CLUSTER = ("loop", "jetbridge-flink", "beam-tuned")  # in turns; PyFlink starts a Flink itself
 
 STREAM_ITEMS = 5_000_000
 STREAM_SHARES = {"beam-tuned": 0.004}  # compared per item; some hundred a second with many keys
@@ -92,12 +91,11 @@ def batch(contenders: Sequence[str], scale: float, repeat: int) -> Measured:
     clustered = _on_the_cluster(contenders, scale, repeat)
     for letter in LETTERS:
         rows = clustered[letter]
-        items = {name: _size(JOBS[letter].items, scale, SHARES.get(name, 1.0)) for name in contenders}
         if "loop" in contenders:
-            rows.insert(0, Row.of("loop", "", _in_turns(repeat, _loop(letter, items["loop"]))))
+            rows.insert(0, Row.of("loop", "", _in_turns(repeat, _loop(letter, _items(letter, "loop", scale)))))
         for name, python in pyflink.items():
-            title = f"{name}, no checkpoints"
-            rows.append(Row.of(title, "", _in_turns(repeat, _pyflink(python, letter, name, items[name]))))
+            once = _pyflink(python, letter, name, _items(letter, name, scale))
+            rows.append(Row.of(f"{name}, no checkpoints", "", _in_turns(repeat, once)))
         _compare(letter, rows)
         found[letter] = [row.as_dict() for row in rows]
         sheets.append(tables.rates(f"On Flink: ({letter}) {JOBS[letter].title}", rows))
@@ -112,7 +110,7 @@ def _on_the_cluster(contenders: Sequence[str], scale: float, repeat: int) -> dic
             title = f"{name}, {guarantee}"
             groups[title] = guarantee
             for letter in LETTERS:
-                runs[letter].append((title, name, guarantee, _size(JOBS[letter].items, scale, SHARES.get(name, 1.0))))
+                runs[letter].append((title, name, guarantee, _items(letter, name, scale)))
     if not groups:
         return {letter: [] for letter in LETTERS}
     spec = {"module": "batch", "runs": runs, "interval": INTERVAL, "repeat": repeat}
@@ -195,17 +193,15 @@ def stream(contenders: Sequence[str], scale: float, repeat: int) -> Measured:
 def auctions(contenders: Sequence[str], scale: float, repeat: int) -> Measured:
     """The queries of Nexmark."""
     pyflink = _pyflink_among(contenders)
-
-    def items(query: str, name: str) -> int:
-        return _size(JOBS[query].items, scale, AUCTION_SHARES.get(name, 1.0))
-
-    runs = {query: [(name, items(query, name)) for name in contenders if name in ON_THE_CLUSTER] for query in QUERIES}
+    names = [name for name in contenders if name in AUCTIONS_ON_THE_CLUSTER]
+    runs = {query: [(name, _items(query, name, scale)) for name in names] for query in QUERIES}
     measured = _run({"module": "auctions", "runs": runs, "repeat": repeat}, deadline=LONG)["rows"]
     found, sheets = {}, []
     for query in QUERIES:
         rows = [Row.of(name, "", row) for name, row in measured[query].items()]
         for name, python in pyflink.items():
-            rows.append(Row.of(name, "", _in_turns(repeat, _pyflink(python, query, name, items(query, name)))))
+            once = _pyflink(python, query, name, _items(query, name, scale))
+            rows.append(Row.of(name, "", _in_turns(repeat, once)))
         _compare(query, rows)
         found[query] = [row.as_dict() for row in rows]
         sheets.append(tables.rates(f"On Flink: {JOBS[query].title}", rows))
@@ -254,6 +250,11 @@ def _growth(looks: list[tuple[float, dict[str, int]]], seconds: float) -> dict[s
         most = max(size for _, size in seen)
         grown[name] = {"start": statistics.mean(early), "end": statistics.mean(late), "most": most}
     return grown
+
+
+def _items(job: str, name: str, scale: float) -> int:
+    """How many items a contender has in a job."""
+    return _size(JOBS[job].items, scale, SHARES.get(name, 1.0))
 
 
 def _size(full: int, scale: float, share: float) -> int:

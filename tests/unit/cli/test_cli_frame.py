@@ -108,7 +108,8 @@ def test_the_option_counts_for_completion(ended, tmp_path):
 
 LOADED = {
     *("annotated_doc", "annotated_types", "cloudpickle", "dotenv", "jetbridge", "psutil", "pydantic", "pydantic_core"),
-    *("pydantic_settings", "rich", "shellingham", "typer", "typing_extensions", "typing_inspection"),
+    *("pydantic_settings", "shellingham", "typer", "typing_extensions", "typing_inspection"),
+    *(("tomli",) if sys.version_info < (3, 11) else ()),
 }
 """What commands that only look may load beside the standard library: each other package would make them slower."""
 
