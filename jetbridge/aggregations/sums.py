@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,8 @@ def counting() -> AggregateOperation:
     return AggregateOperation(
         create=int,
         accumulate=lambda count, _: count + 1,
-        combine=lambda left, right: left + right,
-        deduct=lambda left, right: left - right,
+        combine=operator.add,
+        deduct=operator.sub,
         accumulate_all=lambda count, items: count + len(items),
         accumulate_keys=_count_keys,
     )

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from jetbridge.kernels.frames import FrameState
     from jetbridge.kernels.panes import Panes
     from jetbridge.kernels.sessions import SessionState
-    from jetbridge.kernels.windowed import Pair
     from jetbridge.plan.coaggregate import CoAggregateNode, CoWindowNode
 
 
@@ -94,19 +93,21 @@ class CoWindowKernel(WindowKernel):
     def _as_kept(self, values: list[Any]) -> list[Any]:
         return list(map(self.inputs.accumulators, values))
 
-    def _folded(self, state: FrameState, inside: Panes, keys: Collection[Any] | None, touched: list[Any]) -> list[Pair]:
+    def _folded(
+        self, state: FrameState, inside: Panes, keys: Collection[Any] | None, touched: list[Any]
+    ) -> dict[Any, Any]:
         """The accumulators of a window, without items that cannot be folded: the next window is not to meet them."""
-        pairs = super()._folded(state, inside, keys, touched)
+        found = super()._folded(state, inside, keys, touched)
         if not self.inputs.careful or all(self.inputs.combining):
-            return pairs
-        out = []
-        for key, accs in pairs:
+            return found
+        out = {}
+        for key, accs in found.items():
             bad = self.inputs.bad(accs)
             if any(bad):
                 accs = self.inputs.without(accs, bad)
                 self._leave_out(state, inside, key, partial(self.inputs.without, bad=bad), touched)
             if any(self.inputs.combining) or any(accs):
-                out.append((key, accs))
+                out[key] = accs
         return out
 
 

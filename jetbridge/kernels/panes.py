@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jetbridge.aggregations import Initial
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from jetbridge.aggregations import AggregateOperation
 
@@ -71,12 +71,21 @@ class Combining:
         assert self.combine is not None
         return self.combine(self.create(), acc)
 
+    def own_all(self, accs: Collection[Any]) -> Iterable[Any]:
+        """Each of some accumulators as one that may be changed."""
+        return accs if _ATOMS.issuperset(map(type, accs)) else map(self.own, accs)
+
     def add(self, mine: Any, acc: Any) -> Any:
         """Combine an accumulator of one's own with one that stays."""
         assert self.combine is not None
         if self.wary and type(acc) not in _ATOMS and not fixed(acc):
             acc = copy.deepcopy(acc)
         return self.combine(mine, acc)
+
+    def add_all(self, mine: Iterable[Any], accs: Collection[Any]) -> Iterator[Any]:
+        """Combine each of some accumulators of one's own with one that stays."""
+        assert self.combine is not None
+        return map(self.combine if not self.wary or _ATOMS.issuperset(map(type, accs)) else self.add, mine, accs)
 
 
 def fixed(value: Any) -> bool:
@@ -121,15 +130,12 @@ class Panes(abc.ABC):
         newest = not self.entered or place(frame) > place(self.entered[-1])
         insort(self.entered, frame, key=place)
         self._inside.add(frame)
-        if not newest:
-            self.touch(self.frames[frame])
-            return
-        panes, stale = self._panes, self._stale
-        for key, acc in self.frames[frame].items():
-            if key in panes:
-                panes[key] = self._grown(panes[key], frame, acc)
-            elif key not in stale:
-                panes[key] = self._begun(frame, acc)
+        accs = self.frames[frame]
+        if newest:
+            stale = self._stale
+            self._grow(frame, {key: acc for key, acc in accs.items() if key not in stale} if stale else accs)
+        else:
+            self.touch(accs)
 
     def touch(self, keys: Collection[Any]) -> None:
         """Something has changed for keys in a frame that is in the window."""
@@ -143,25 +149,17 @@ class Panes(abc.ABC):
         self._settle()
         del self.entered[0]
         self._inside.discard(frame)
-        panes = self._panes
-        for key, acc in self.frames[frame].items():
-            pane = self._shrunk(panes[key], key, acc)
-            if pane is None:
-                del panes[key]
-            else:
-                panes[key] = pane
+        self._shrink(frame, self.frames[frame])
 
-    def values(self, keys: Collection[Any] | None = None) -> list[tuple[Any, Any]]:
+    def values(self, keys: Collection[Any] | None = None) -> dict[Any, Any]:
         """The keys in the window with what their frames come to, which belongs to the caller.
 
         Args:
             keys: Those to look at; all by default.
         """
         self._settle()
-        panes, value = self._panes, self._value
-        if keys is not None:
-            panes = {key: panes[key] for key in keys if key in panes}
-        return [(key, value(pane, key)) for key, pane in panes.items()]
+        panes = self._panes
+        return self._values(panes if keys is None else {key: panes[key] for key in keys if key in panes})
 
     def _settle(self) -> None:
         """Make the panes of keys anew in which something has changed."""
@@ -172,50 +170,57 @@ class Panes(abc.ABC):
         self._stale = set()
 
     @abc.abstractmethod
-    def _begun(self, frame: Frame, acc: Any) -> Any:
-        """The pane of a key with its first frame."""
+    def _grow(self, frame: Frame, accs: Mapping[Any, Any]) -> None:
+        """Take one more frame into the panes of its keys."""
 
     @abc.abstractmethod
-    def _grown(self, pane: Any, frame: Frame, acc: Any) -> Any:
-        """A pane with one more frame."""
-
-    @abc.abstractmethod
-    def _shrunk(self, pane: Any, key: Any, acc: Any) -> Any:
-        """A pane without its oldest frame; None when nothing is left."""
+    def _shrink(self, frame: Frame, accs: Mapping[Any, Any]) -> None:
+        """Take their oldest frame out of the panes of its keys."""
 
     @abc.abstractmethod
     def _made(self, key: Any, frames: list[Frame]) -> Any:
         """The pane of a key with some frames, in order."""
 
     @abc.abstractmethod
-    def _value(self, pane: Any, key: Any) -> Any:
-        """What a pane comes to."""
+    def _values(self, panes: Mapping[Any, Any]) -> dict[Any, Any]:
+        """What panes come to."""
 
 
 class RunningPanes(Panes):
-    """For operations with an inverse: a pane is ``(accumulator, number of frames)``."""
+    """For operations with an inverse: a pane is an accumulator. All keys of a frame are handled by functions in C."""
 
     def __init__(self, frames: Mapping[Frame, dict[Any, Any]], combining: Combining, deduct: Any) -> None:
         super().__init__(frames, combining)
         self._deduct = deduct
+        self._newest: dict[Any, Frame] = {}  # the newest frame of each key: a key leaves with it
 
-    def _begun(self, frame: Frame, acc: Any) -> Any:
-        return self.combining.own(acc), 1
+    def _grow(self, frame: Frame, accs: Mapping[Any, Any]) -> None:
+        panes, combining = self._panes, self.combining
+        self._newest.update(dict.fromkeys(accs, frame))
+        if not panes.keys() >= accs.keys():
+            new = {key: acc for key, acc in accs.items() if key not in panes}
+            accs = {key: acc for key, acc in accs.items() if key in panes}
+            panes.update(zip(new, combining.own_all(new.values()), strict=True))
+        panes.update(zip(accs, combining.add_all(map(panes.__getitem__, accs), accs.values()), strict=True))
 
-    def _grown(self, pane: Any, frame: Frame, acc: Any) -> Any:
-        return self.combining.add(pane[0], acc), pane[1] + 1
-
-    def _shrunk(self, pane: Any, key: Any, acc: Any) -> Any:
-        return (self._deduct(pane[0], acc), pane[1] - 1) if pane[1] > 1 else None
+    def _shrink(self, frame: Frame, accs: Mapping[Any, Any]) -> None:
+        panes, newest = self._panes, self._newest
+        gone = {key for key in accs if newest[key] == frame}
+        if gone:
+            for key in gone:
+                del panes[key], newest[key]
+            accs = {key: acc for key, acc in accs.items() if key not in gone}
+        panes.update(zip(accs, map(self._deduct, map(panes.__getitem__, accs), accs.values()), strict=True))
 
     def _made(self, key: Any, frames: list[Frame]) -> Any:
+        self._newest[key] = frames[-1]
         total = self.combining.own(self.frames[frames[0]][key])
         for frame in frames[1:]:
             total = self.combining.add(total, self.frames[frame][key])
-        return total, len(frames)
+        return total
 
-    def _value(self, pane: Any, key: Any) -> Any:
-        return self.combining.own(pane[0])
+    def _values(self, panes: Mapping[Any, Any]) -> dict[Any, Any]:
+        return dict(zip(panes, self.combining.own_all(panes.values()), strict=True))
 
 
 class StackedPanes(Panes):
@@ -224,25 +229,32 @@ class StackedPanes(Panes):
     suffix would be nearly as large as all of it.
     """  # noqa: D205
 
-    def _begun(self, frame: Frame, acc: Any) -> Any:
-        return [[], self.combining.own(acc), [frame]]
+    def _grow(self, frame: Frame, accs: Mapping[Any, Any]) -> None:
+        panes, own, add = self._panes, self.combining.own, self.combining.add
+        for key, acc in accs.items():
+            pane = panes.get(key)
+            if pane is None:
+                panes[key] = [[], own(acc), [frame]]
+                continue
+            suffixes, whole, frames = pane
+            if suffixes is not None:
+                pane[1] = add(whole, acc) if frames else own(acc)
+            frames.append(frame)
 
-    def _grown(self, pane: Any, frame: Frame, acc: Any) -> Any:
-        suffixes, whole, frames = pane
-        if suffixes is not None:
-            pane[1] = self.combining.add(whole, acc) if frames else self.combining.own(acc)
-        frames.append(frame)
-        return pane
-
-    def _shrunk(self, pane: Any, key: Any, acc: Any) -> Any:
-        suffixes, _, frames = pane
-        if suffixes:
-            suffixes.pop()
-            return pane if suffixes or frames else None
-        del frames[0]
-        if not frames:
-            return None
-        return pane if suffixes is None else self._made(key, frames)
+    def _shrink(self, frame: Frame, accs: Mapping[Any, Any]) -> None:
+        panes = self._panes
+        for key in accs:
+            suffixes, _, frames = panes[key]
+            if suffixes:
+                suffixes.pop()
+                left = suffixes or frames
+            else:
+                del frames[0]
+                left = frames
+                if frames and suffixes is not None:
+                    panes[key] = self._made(key, frames)
+            if not left:
+                del panes[key]
 
     def _made(self, key: Any, frames: list[Frame]) -> Any:
         combining = self.combining
@@ -258,8 +270,11 @@ class StackedPanes(Panes):
                     return [None, None, frames]
         return [suffixes, None, []]
 
-    def _value(self, pane: Any, key: Any) -> Any:
-        suffixes, whole, frames = pane
+    def _values(self, panes: Mapping[Any, Any]) -> dict[Any, Any]:
+        value = self._value
+        return {key: value(key, *pane) for key, pane in panes.items()}
+
+    def _value(self, key: Any, suffixes: list[Any] | None, whole: Any, frames: list[Frame]) -> Any:
         combining = self.combining
         if suffixes:
             mine = combining.own(suffixes[-1])

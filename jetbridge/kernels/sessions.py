@@ -8,6 +8,7 @@ from heapq import heapify, heappop, heappush, heapreplace, nsmallest
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from jetbridge.kernels.ended import Ended, results
 from jetbridge.kernels.failure import FAILURES, stage_error
 from jetbridge.kernels.fold import WHOLE, Folder
 from jetbridge.kernels.group import Gathered, append_to
@@ -16,7 +17,6 @@ from jetbridge.kernels.keys import canonical
 from jetbridge.kernels.numbered import folded, in_sequence, kept
 from jetbridge.kernels.panes import Combining
 from jetbridge.kernels.stateless import CHUNK_ITEMS
-from jetbridge.kernels.windowed import results
 from jetbridge.times import BEGINNING, Behind, TimedItems
 from jetbridge.windows import SessionWindow
 
@@ -268,12 +268,12 @@ class SessionKernel(KeyedKernel):
         assert isinstance(state, SessionState)
         touched: list[Any] = []
         self.last = touched
-        windows: list[tuple[int, int, Any, Any]] = []
+        over = Ended()
         while True:
             following = state.next_end()
-            if windows and (following is None or following[0] > watermark or len(windows) >= CHUNK_ITEMS):
-                yield results(self.node, self._folding, windows)
-                windows = []
+            if over and (following is None or following[0] > watermark or len(over) >= CHUNK_ITEMS):
+                yield results(self.node, self._folding, over)
+                over = Ended()
                 following = state.next_end()
             if following is None or following[0] > watermark:
                 return
@@ -282,42 +282,42 @@ class SessionKernel(KeyedKernel):
             # Those of a sole key together: to take the first out of a long list again and again would take long.
             ended = min(bisect_right(sessions, watermark, key=_end), CHUNK_ITEMS) if len(state) == 1 else 1
             for session in sessions[:ended]:
-                windows += self._finished(key, session)
+                self._finish(over, key, session)
             del sessions[:ended]
             if not sessions:
                 del state[key]
             touched.append(key)
 
-    def _finished(self, key: Any, session: list[Any], *, going: bool = False) -> list[tuple[int, int, Any, Any]]:
-        """A session's start, end, key and accumulator; nothing where all its items had to be left out."""
+    def _finish(self, over: Ended, key: Any, session: list[Any], *, going: bool = False) -> None:
+        """Add a session to those that are over, or are looked at; not where all its items had to be left out."""
         start, end, acc = session
         if self.numbering:
             numbered = acc
             if not numbered:  # all were left out for an early result
-                return []
+                return
             acc, bad = folded(self._folding, numbered)
             if bad:
                 session[2] = kept(numbered, bad)
                 if not session[2]:
-                    return []
+                    return
         elif going:
             acc = self._combining.own(acc)
-        return [(start, end, key, acc)]
+        over.add_one(start, end, key, acc)
 
     def early(self, state: State) -> Iterator[list[Any]]:
         """The results so far of the sessions that have changed since the last time."""
         assert isinstance(state, SessionState)
         self.last = list(state.changed)  # items may have been left out
-        windows: list[tuple[int, int, Any, Any]] = []
+        so_far = Ended()
         for key, changed in state.changed.items():
             for session in state.get(key, ()):
                 if any(session is each for each in changed):
-                    windows += self._finished(key, session, going=True)
-            if len(windows) >= CHUNK_ITEMS:
-                yield results(self.node, self._folding, windows, early=True)
-                windows = []
-        if windows:
-            yield results(self.node, self._folding, windows, early=True)
+                    self._finish(so_far, key, session, going=True)
+            if len(so_far) >= CHUNK_ITEMS:
+                yield results(self.node, self._folding, so_far, early=True)
+                so_far = Ended()
+        if so_far:
+            yield results(self.node, self._folding, so_far, early=True)
         state.changed = {}
 
     def entries(self, state: State) -> tuple[Any, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import partial
-from itertools import islice, repeat
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.errors import ItemError
+from jetbridge.kernels.ended import Ended, results
 from jetbridge.kernels.failure import FAILURES, stage_error
 from jetbridge.kernels.fold import Folder
 from jetbridge.kernels.frames import FrameSplitter, FrameState
@@ -15,17 +16,14 @@ from jetbridge.kernels.keyed import KeyedKernel, Keys, State, decode, restored
 from jetbridge.kernels.numbered import folded, in_sequence, kept
 from jetbridge.kernels.panes import Combining, Panes, panes, place
 from jetbridge.kernels.stateless import CHUNK_ITEMS
-from jetbridge.times import TimedItems
-from jetbridge.windows import KeyedWindowResult, SlidingWindow, WindowResult
+from jetbridge.windows import SlidingWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from jetbridge.kernels.panes import Frame
     from jetbridge.plan.keyed import WindowNode
-
-Pair = tuple[Any, Any]
-"""A key and its accumulator."""
+    from jetbridge.times import TimedItems
 
 
 class WindowKernel(KeyedKernel):
@@ -182,14 +180,13 @@ class WindowKernel(KeyedKernel):
 
     def _taken(self, state: FrameState, frames: list[Frame], touched: list[Any]) -> TimedItems:
         """The results of some windows, which leave the state."""
-        windows = []
+        ended = Ended()
         for frame in frames:
             end = self._last_end(frame)
-            start = end - self.size
-            windows += [(start, end, key, acc) for key, acc in state.pop(frame).items()]
+            ended.add(end - self.size, end, state.pop(frame))
             state.changed.pop(frame, None)
             touched.append((frame,))
-        return results(self.node, self._folding, windows)
+        return results(self.node, self._folding, ended)
 
     def _emptied(self, state: FrameState, frame: Frame, touched: list[Any]) -> Iterator[TimedItems]:
         """The results of a tumbling window; what the host has not asked for stays."""
@@ -198,8 +195,8 @@ class WindowKernel(KeyedKernel):
         gone: list[Any] = []
         try:
             while keys:
-                part = [(key, keys.pop(key)) for key in list(islice(keys, CHUNK_ITEMS))]
-                gone += [(frame, key) for key, _ in part]
+                part = {key: keys.pop(key) for key in list(islice(keys, CHUNK_ITEMS))}
+                gone += [(frame, key) for key in part]
                 yield self._results(end, part)
         finally:
             if keys:
@@ -213,21 +210,20 @@ class WindowKernel(KeyedKernel):
         inside = state.panes
         if inside is None:
             inside = state.panes = panes(state, self.folder.operation)
-        windows: list[tuple[int, int, Any, Any]] = []
+        ended = Ended()
         for end in self._moved(state, inside, state.emitted, watermark):
-            start = end - self.size
-            windows += [(start, end, key, acc) for key, acc in self._folded(state, inside, None, touched)]
+            ended.add(end - self.size, end, self._folded(state, inside, None, touched))
             state.emitted = end
             for frame in self._over(inside, end):
                 inside.leave(frame)
                 del state[frame]
                 state.changed.pop(frame, None)
                 touched.append((frame,))
-            if len(windows) >= CHUNK_ITEMS:
-                yield results(self.node, self._folding, windows)
-                windows = []
-        if windows:
-            yield results(self.node, self._folding, windows)
+            if len(ended) >= CHUNK_ITEMS:
+                yield results(self.node, self._folding, ended)
+                ended = Ended()
+        if ended:
+            yield results(self.node, self._folding, ended)
 
     def _over(self, inside: Panes, end: int) -> list[Frame]:
         """The frames that are in no window behind one, in order."""
@@ -256,21 +252,23 @@ class WindowKernel(KeyedKernel):
                 raise self._failure(error) from error
             yield end
 
-    def _folded(self, state: FrameState, inside: Panes, keys: Collection[Any] | None, touched: list[Any]) -> list[Pair]:
+    def _folded(
+        self, state: FrameState, inside: Panes, keys: Collection[Any] | None, touched: list[Any]
+    ) -> dict[Any, Any]:
         """The accumulators of a window; where nothing can be combined its items are folded now."""
         try:
-            pairs = inside.values(keys)
+            accs = inside.values(keys)
         except FAILURES as error:
             raise self._failure(error) from error
         if not self.numbering:
-            return pairs
-        out = []
-        for key, numbered in pairs:
+            return accs
+        out = {}
+        for key, numbered in accs.items():
             acc, bad = folded(self._folding, numbered)
             if bad:
                 self._leave_out(state, inside, key, partial(kept, bad=bad), touched)
             if len(bad) < len(numbered):
-                out.append((key, acc))
+                out[key] = acc
         return out
 
     def _leave_out(
@@ -297,8 +295,8 @@ class WindowKernel(KeyedKernel):
         if self.size == self.step:
             for frame in sorted(changed):
                 own, accs = self._combining.own, state[frame]
-                pairs = [(key, own(accs[key])) for key in changed[frame] if key in accs]
-                yield from self._early(self._last_end(frame), pairs)
+                now = {key: own(accs[key]) for key in changed[frame] if key in accs}
+                yield from self._early(self._last_end(frame), now)
         elif changed:
             inside = panes(state, self.folder.operation)
             for end in self._moved(state, inside, state.emitted, max(map(self._last_end, state))):
@@ -310,14 +308,15 @@ class WindowKernel(KeyedKernel):
                 state.panes.touch({name[1] for name in touched if name[0] in state.panes})
         state.changed = {}
 
-    def _early(self, end: int, pairs: Iterable[Pair]) -> Iterator[TimedItems]:
-        rest = iter(pairs)
-        while part := list(islice(rest, CHUNK_ITEMS)):
+    def _early(self, end: int, accs: Mapping[Any, Any]) -> Iterator[TimedItems]:
+        rest = iter(accs.items())
+        while part := dict(islice(rest, CHUNK_ITEMS)):
             yield self._results(end, part, early=True)
 
-    def _results(self, end: int, pairs: Iterable[Pair], *, early: bool = False) -> TimedItems:
-        windows = [(end - self.size, end, key, acc) for key, acc in pairs]
-        return results(self.node, self._folding, windows, early=early)
+    def _results(self, end: int, accs: Mapping[Any, Any], *, early: bool = False) -> TimedItems:
+        ended = Ended()
+        ended.add(end - self.size, end, accs)
+        return results(self.node, self._folding, ended, early=early)
 
     def entries(self, state: State) -> tuple[Any, Any]:
         """All frames, and what is known of the windows."""
@@ -338,26 +337,3 @@ class WindowKernel(KeyedKernel):
         """How many accumulators there are."""
         assert isinstance(state, FrameState)
         return state.count()
-
-
-def results(
-    node: WindowNode, folder: Folder, windows: list[tuple[int, int, Any, Any]], *, early: bool = False
-) -> TimedItems:
-    """Results with their times.
-
-    Args:
-        node: The stage.
-        folder: Finishes accumulators.
-        windows: Start, end, key and accumulator of each.
-        early: Whether more may come.
-    """
-    values = [acc for _, _, _, acc in windows]
-    if folder.operation.finish is not None:
-        values = list(map(folder.finish, values))
-    starts, ends = [start for start, _, _, _ in windows], [end for _, end, _, _ in windows]
-    columns: list[Any] = [starts, ends, [key for _, _, key, _ in windows], values, repeat(early)]
-    kind: Any = KeyedWindowResult
-    if node.key_fn is None or node.bare:
-        del columns[2]
-        kind = WindowResult
-    return TimedItems(map(tuple.__new__, repeat(kind), zip(*columns)), [end - 1 for end in ends])  # noqa: B905

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -77,6 +79,7 @@ def scripted(
 
     What has happened of a script (a crash, a pause that was released) is kept
     in a temporary folder, so a worker that is started again goes on behind it.
+    The folder is removed when the process ends that made the source.
 
     Example:
         >>> from jetbridge import Pipeline, aggregations, windows
@@ -122,6 +125,7 @@ class ScriptedSource(Source):
         self.scripts = scripts
         self.times = times
         self._folder = tempfile.mkdtemp(prefix="jetbridge-script-")
+        atexit.register(_remove, self._folder, os.getpid())
 
     def release(self, partition: int = 0) -> None:
         """Let a script go on behind its next `PAUSE`.
@@ -188,3 +192,8 @@ class ScriptedBatch(ScriptedSource):
     """A script that ends."""
 
     bounded: ClassVar[bool] = True
+
+
+def _remove(folder: str, owner: int) -> None:
+    if os.getpid() == owner:  # a worker that was forked ends with what it inherited
+        shutil.rmtree(folder, ignore_errors=True)

@@ -167,6 +167,24 @@ def sessions(rows: list[dict[str, Any]]) -> Sheet:
     return Sheet("Open sessions, exactly once", ("keys", "items", "best s", "median s", "items/s", "peak MB"), cells)
 
 
+def sliding(runner: str, rows: list[dict[str, Any]]) -> Sheet:
+    """What it costs that windows overlap."""
+    cells = [
+        (
+            row["windows"],
+            f"{row['items']:,}",
+            f"{row['results']:,}",
+            f"{row['best']:.2f}",
+            f"{row['median']:.2f}",
+            f"{row['items'] / row['best']:,.0f}",
+            f"{row['ratio']:.2f}",
+        )
+        for row in rows
+    ]
+    headings = ("windows", "items", "results", "best s", "median s", "items/s", "x tumbling s")
+    return Sheet(f"Counts by key in windows of a minute, tumbling and in sixty steps, {runner}", headings, cells)
+
+
 def latency(delays: list[dict[str, Any]]) -> Sheet:
     """From publish to sink."""
     cells = [

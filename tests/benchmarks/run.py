@@ -4,7 +4,7 @@
     python tests/benchmarks/run.py --jobs a,b --scale 0.1  two jobs on a tenth of the data
     python tests/benchmarks/run.py --jobs q1,q2,q5,q7,q8,counts   queries of Nexmark
     python tests/benchmarks/run.py --jobs cold,flat        the first result, and memory as the input grows
-    python tests/benchmarks/run.py --jobs guarantees,lifecycle,latency,sustained,sessions   streams
+    python tests/benchmarks/run.py --jobs guarantees,lifecycle,latency,sustained,sessions,sliding   streams
     python tests/benchmarks/run.py --jobs flink-batch,flink-stream,flink-start,flink-latency   on Flink
     python tests/benchmarks/run.py --jobs flink-auctions   queries of Nexmark on Flink
     python tests/benchmarks/run.py --jobs flink-soak --seconds 600
@@ -17,7 +17,8 @@ result of a script and a second job; flat: memory on once and ten times the inpu
 guarantees: what each costs, on a stream and on a batch; lifecycle: suspend, resume,
 export a snapshot, list jobs; latency: from publish to sink at 10,000 items/s;
 sustained: a stream's backlog with a running sum of 10,000 keys, exactly once; sessions: speed and
-memory of session windows of 100,000 and of 1,000,000 keys that are all open at once, exactly once.
+memory of session windows of 100,000 and of 1,000,000 keys that are all open at once, exactly once;
+sliding: counts in windows of sixty steps against tumbling ones.
 
 hazelcast, only when named: 1,000,000 small entries from a map of a Hazelcast member that it
 starts through a filter and a map into another map, against the Python client by hand.
@@ -29,7 +30,7 @@ running sums of 100 and of 1,000,000 keys, exactly once, from a stored stream th
 was filled in advance and from a source that costs next to nothing; flink-auctions: the
 queries of Nexmark on jetbridge, as hand-written Beam and on PyFlink, in Flink's batch mode;
 flink-start: first and second jobs, suspend, resume, export; flink-latency: from publish to sink at
-1,000 items/s; flink-soak: the memory of each process under a checkpoint each 200 ms.
+1,000 items/s; flink-soak: the memory of each process under a checkpoint each 200 ms; flink-sliding: as sliding.
 Their seconds are those from the first item read to the last result in its sink,
 and "whole" goes from submit to the job's end.
 
@@ -54,7 +55,7 @@ from flink import suite
 from jobs import JOBS
 from launch import CONTENDERS, Contender, RunFailed, measure
 
-EXTRAS = ("cold", "flat", "guarantees", "lifecycle", "latency", "sustained", "sessions")
+EXTRAS = ("cold", "flat", "guarantees", "lifecycle", "latency", "sustained", "sessions", "sliding")
 
 
 def main() -> int:
@@ -128,6 +129,9 @@ def _measured(name: str, contenders: list[Contender], scale: float, repeat: int)
         case "sessions":
             opened = streams.sessions(scale, repeat)
             return opened, report.sessions(opened)
+        case "sliding":
+            overlaps = streams.sliding(scale, repeat, "direct")
+            return overlaps, report.sliding("Direct", overlaps)
         case "sustained":
             rows = streams.sustained(contenders, scale, repeat)
             return [row.as_dict() for row in rows], report.rates("A sustained stream, exactly once", rows)

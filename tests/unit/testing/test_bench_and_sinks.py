@@ -145,3 +145,24 @@ def test_sinks_take_what_is_right_also_when_it_cannot_be_hashed(sink):
 def test_a_rate_must_be_positive():
     with pytest.raises(PipelineError, match="more than 0 items a second; got 0"):
         testing.item_stream(0)
+
+
+def test_scripts_leave_nothing_in_the_temporary_folder(script, tmp_path):
+    """What a script had gone through is kept as long as its process, forked workers' ends notwithstanding."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    script(
+        """
+        import os, tempfile
+        from jetbridge import testing
+
+        source = testing.scripted([1, testing.PAUSE, 2])
+        if not os.fork():
+            raise SystemExit
+        os.wait()
+        source.release()
+        assert os.listdir(os.path.join(tempfile.gettempdir(), os.listdir(tempfile.gettempdir())[0]))
+        """,
+        env={"TMPDIR": str(folder)},
+    )
+    assert not list(folder.iterdir())
