@@ -119,12 +119,10 @@ def on_flink(name, *arguments):
     return json.loads(done.stdout)[name]
 
 
-@pytest.mark.parametrize(
-    "contenders",
-    [("jetbridge-flink",), pytest.param(("jetbridge-flink", "beam", "beam-tuned"), marks=pytest.mark.full)],
-)
-def test_bounded_jobs_on_flink(contenders):
+@pytest.mark.full
+def test_bounded_jobs_on_flink():
     """All but PyFlink, whose environment is some hundred megabytes to download."""
+    contenders = ("jetbridge-flink", "beam", "beam-tuned")
     measured = on_flink("flink-batch", "--contenders", ",".join(("loop", *contenders)))
     guarantees = ("NONE", "EXACTLY_ONCE")
     titles = ["loop", *(f"{name}, {each}" for name in contenders for each in guarantees)]
@@ -169,7 +167,6 @@ def test_latency_on_flink():
         assert 0 < row["median"] <= row["p99"] <= row["most"]
 
 
-@pytest.mark.full
 def test_sliding_windows_on_flink():
     assert [row["windows"] for row in on_flink("flink-sliding")] == ["tumbling", "sliding"]
 

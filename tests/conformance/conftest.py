@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 sys.path.append(str(Path(__file__).parent))  # for reference, which imports support
 
 RUNNERS = ("direct", "flink")
-SAMPLE = 6
+SAMPLE = 4
 """How many tests of a module meet a cluster in each run; a module may have a SAMPLE of its own."""
 DEADLINE = 60.0  # seconds that a job of a test may take before the test gives up
 _numbers = itertools.count(1)

@@ -6,6 +6,8 @@ import textwrap
 
 import pytest
 
+SAMPLE = 1  # each script starts a cluster of its own
+
 SHAPES = """
     import enum
     from dataclasses import dataclass
