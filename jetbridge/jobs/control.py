@@ -11,7 +11,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from jetbridge.errors import JetbridgeError, JobStateError, StoreError
+from jetbridge.errors import JetbridgeError, JobStateError, SnapshotError, StoreError
 from jetbridge.job import JobStatus
 from jetbridge.jobs import commands, ownership
 from jetbridge.jobs.discarding import discard
@@ -203,6 +203,12 @@ class Control:
             raise JobStateError(
                 f"{call}: {self._session.describe(record)} is {record.status} and has no processing guarantee, so no "
                 "state was kept: take the snapshot while it runs, or submit it with a guarantee"
+            )
+        if (record.engine or {}).get("ids"):
+            raise SnapshotError(
+                f"{call}: {self._session.describe(record)} is {record.status} at a checkpoint of its cluster, since "
+                "nobody was there to take a savepoint, and such a checkpoint cannot be copied: resume the job, and "
+                "take the snapshot while it runs"
             )
         registry, owner = self._session.registry, ownership.claim(self._session.id)
         if not registry.transition(record.id, [_SUSPENDED], _EXPORTING, owner=owner):

@@ -124,11 +124,11 @@ class Executions:
             changes: dict[str, Any] = {"ran": job.ran + _ran(job)}
             afresh = not runs.goes_on(job)
             if anew is not None:
-                if not afresh and (body := states.load(tx, job.id)) is not None:
+                if not afresh and (body := _stands_on(tx, job)) is not None:
                     try:
                         matching.check(body, anew.plan)
                     except SnapshotError:
-                        if body["epoch"]:
+                        if body.get("epoch", 1):
                             raise
                         states.clear(tx, job.id)  # it has not processed anything, so it may become any pipeline
                 session.registry.set_pipeline_in(tx, job.id, anew.payload)
@@ -219,6 +219,12 @@ class Executions:
 def stages_of(plan: Plan) -> dict[str, dict[str, Any]]:
     """The plan's stages as metrics without figures: what a job's record knows of its pipeline."""
     return {node.name: {"kind": node.kind, "received": 0, "emitted": 0, "errors": 0} for node in plan.nodes}
+
+
+def _stands_on(tx: sqlite3.Connection, job: JobRecord) -> dict[str, Any] | None:
+    """What a job goes on from: its checkpoint's body, or what its pipeline was if a cluster has a newer checkpoint."""
+    engine = job.engine or {}
+    return engine["plan"] if engine.get("ids") else states.load(tx, job.id)
 
 
 def _ran(record: JobRecord) -> int:

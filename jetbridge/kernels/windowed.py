@@ -183,7 +183,7 @@ class WindowKernel(KeyedKernel):
         ended = Ended()
         for frame in frames:
             end = self._last_end(frame)
-            ended.add(end - self.size, end, state.pop(frame))
+            ended.add(end - self.size, end, self._final(state.pop(frame)))
             state.changed.pop(frame, None)
             touched.append((frame,))
         return results(self.node, self._folding, ended)
@@ -197,13 +197,17 @@ class WindowKernel(KeyedKernel):
             while keys:
                 part = {key: keys.pop(key) for key in list(islice(keys, CHUNK_ITEMS))}
                 gone += [(frame, key) for key in part]
-                yield self._results(end, part)
+                yield self._results(end, self._final(part))
         finally:
             if keys:
                 touched += gone
             else:
                 del state[frame]
                 touched.append((frame,))
+
+    def _final(self, accs: dict[Any, Any]) -> dict[Any, Any]:
+        """The accumulators of tumbling windows that have results."""
+        return accs
 
     def _slid(self, state: FrameState, watermark: int, touched: list[Any]) -> Iterator[TimedItems]:
         """The results of sliding windows, each in one chunk: half of them could not be told from the next window's."""
@@ -296,7 +300,7 @@ class WindowKernel(KeyedKernel):
             for frame in sorted(changed):
                 own, accs = self._combining.own, state[frame]
                 now = {key: own(accs[key]) for key in changed[frame] if key in accs}
-                yield from self._early(self._last_end(frame), now)
+                yield from self._early(self._last_end(frame), self._final(now))
         elif changed:
             inside = panes(state, self.folder.operation)
             for end in self._moved(state, inside, state.emitted, max(map(self._last_end, state))):

@@ -85,7 +85,7 @@ def together(operations: Sequence[AggregateOperation]) -> AggregateOperation:
         return tuple([part.combine(a, b) for part, a, b in zip(parts, left, right, strict=True)])  # type: ignore[misc]
 
     def finish(accs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple([_result(part, acc) for part, acc in zip(parts, accs, strict=True)])
+        return tuple([result_of(part, acc) for part, acc in zip(parts, accs, strict=True)])
 
     return AggregateOperation(
         create=lambda: tuple([part.create() for part in parts]),
@@ -95,7 +95,7 @@ def together(operations: Sequence[AggregateOperation]) -> AggregateOperation:
     )
 
 
-def _result(part: AggregateOperation, acc: Any) -> Any:
+def result_of(part: AggregateOperation, acc: Any) -> Any:
     """The result of an accumulator, which may go on."""
     if part.finish is not None:
         return part.finish(acc)

@@ -33,6 +33,11 @@ class Exit:
     target: Node
     port: int = 0
 
+    @property
+    def name(self) -> str:
+        """What it is called as long as its target is: the target's name, and behind it the input."""
+        return f"{self.target.name}/{self.port}"
+
 
 @dataclass(frozen=True)
 class Segment:

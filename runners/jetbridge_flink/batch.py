@@ -41,7 +41,7 @@ class BatchReadFn(SegmentFn):
         ((partition, position),) = Parts.decoded(element[1]).items()
         place, told = f"{self._node.name}/{partition}", time.monotonic()
         slices = Slices(self._source, partition)
-        sequences: dict[int, int] = {}
+        sequences: dict[str, int] = {}
         with marking(self._node):
             if partition == NO_PARTITION:
                 yield TaggedOutput(FIGURES, no_figures(self.spec.run, place))
@@ -86,7 +86,7 @@ class BatchKeyedFn(SegmentFn):
         number, payloads = element
         place, kernel = f"{self._node.name}/{number}", self._keyed
         state = kernel.new_state()
-        sequences: dict[int, int] = {}
+        sequences: dict[str, int] = {}
         with marking(self._node):
             for payload in in_order(payloads):
                 yield from self._fed(with_aside(kernel, kernel.process(state, payload)), place, sequences)

@@ -207,7 +207,7 @@ class FlinkExecution:
         self._flink = FlinkJob(self._rest, launch.flink_id, self._cluster.savepoints)
         self._ids.append(launch.flink_id)
         # Before it is submitted: what is in the cluster can then be found, whatever happens to this process.
-        engine = {**(record.engine or {}), "start": launch.start, "ids": self._ids}
+        engine = {**(record.engine or {}), **launch.noted(self._ids)}
         self._note(engine=engine, status=JobStatus.STARTING.value)
         launch.submit(str(self._db.home), str(self._follower.path), savepoint)
         self._scaling = Scaling(

@@ -48,7 +48,7 @@ class ChunkFn(SegmentFn):
         super().start_bundle()
         self._held: list[Any] = []
         self._place = f"{self._node.name}/{secrets.token_hex(8)}"
-        self._sequences: dict[int, int] = {}
+        self._sequences: dict[str, int] = {}
 
     def process(self, item: Any) -> Iterator[TaggedOutput]:
         """One item."""
@@ -69,9 +69,10 @@ class ChunkFn(SegmentFn):
                 yield late(FIGURES, (0, values.encode(counts)))
 
     def _pair(self, emission: Emission) -> tuple[int, bytes]:
-        if emission.exit not in self._ordered:
+        name = self._ordered.get(emission.exit)
+        if name is None:
             return emission.number, emission.payload
-        sequence = self._sequences[emission.exit] = self._sequences.get(emission.exit, -1) + 1
+        sequence = self._sequences[name] = self._sequences.get(name, -1) + 1
         return emission.number, stamped(self._place, sequence, emission.payload)
 
 
@@ -165,16 +166,19 @@ class FlinkHosting:
         """Numbers what a Beam transform of the user's gives, and sends figures to where they are written."""
         root = segment.root
         if isinstance(root, BeamNode):
-            for tag, sink in [(FIGURES, None), *((str(i), e.target) for i, e in enumerate(segment.exits))]:
-                if sink is None or isinstance(sink, SinkNode):
-                    out[tag] = self._numbered(root.name, tag, None if sink is None else sink.name, out[tag])
+            out[FIGURES] = self._numbered(root.name, None, out[FIGURES])
+            for i, exit_ in enumerate(segment.exits):
+                if isinstance(exit_.target, SinkNode):
+                    out[str(i)] = self._numbered(root.name, exit_.target.name, out[str(i)])
         self._written.append(out[FIGURES])
         return out
 
-    def _numbered(self, root: str, tag: str, sink: str | None, pairs: beam.PCollection) -> beam.PCollection:
-        keyed = pairs | label(root, f"one-{tag}") >> beam.Map(_one_shard)
+    def _numbered(self, root: str, sink: str | None, pairs: beam.PCollection) -> beam.PCollection:
+        # It has state, so what it is called must not depend on the other branches.
+        what = "figures" if sink is None else f"to-{sink}"
+        keyed = pairs | label(root, f"one-{what}") >> beam.Map(_one_shard)
         keyed.element_type = beam.typehints.Tuple[int, Pair]
-        numbered = keyed | label(root, f"number-{tag}") >> beam.ParDo(NumberFn(self.spec, root, sink))
+        numbered = keyed | label(root, f"number-{what}") >> beam.ParDo(NumberFn(self.spec, root, sink))
         numbered.element_type = Pair
         return numbered
 

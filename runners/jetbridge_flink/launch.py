@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jetbridge.config import ProcessingGuarantee
 from jetbridge.errors import JetbridgeError
+from jetbridge.plan.matching import described
 from jetbridge.store import states
 from jetbridge_flink import standing, submission
 from jetbridge_flink.work import JobSpec
@@ -105,6 +106,14 @@ class Launch:
                 return found
         body = states.load(db.reader(), self._record.id)
         return None if body is None else standing.verified(body)
+
+    def noted(self, ids: Sequence[str]) -> dict[str, Any]:
+        """What the job's record is to say of it before it is submitted.
+
+        Args:
+            ids: The ids that the run had in the cluster since its last savepoint, with this one.
+        """
+        return {"start": self.start, "ids": ids, "plan": described(self._plan)}
 
     def submit(self, home: str, log: str, savepoint: Path | None) -> None:
         """Send the job to the cluster.

@@ -41,7 +41,7 @@ class Position:
         run: The run in which the counts and sequences count.
         version: How often the position has moved.
         counts: What each stage of the segment received and emitted.
-        sequences: The number of the next chunk for each exit.
+        sequences: The number of the next chunk for each sink, by name.
         newest: The newest time that each stage with timestamps has given.
     """
 
@@ -50,7 +50,7 @@ class Position:
     run: str = ""
     version: int = 0
     counts: dict[str, list[int]] = field(default_factory=dict)
-    sequences: dict[int, int] = field(default_factory=dict)
+    sequences: dict[str, int] = field(default_factory=dict)
     newest: dict[str, int] = field(default_factory=dict)
 
     def encoded(self) -> bytes:

@@ -38,7 +38,7 @@ class Shard:
         run: The run in which the counts and sequences count.
         version: How often it has changed.
         counts: What the stages of the segment received and emitted.
-        sequences: The number of the next chunk for each exit.
+        sequences: The number of the next chunk for each sink, by name.
         base: The bytes of the log's first segment.
         grown: The bytes of the others.
         timers: The watermarks that timers wait for.
@@ -50,7 +50,7 @@ class Shard:
     run: str = ""
     version: int = 0
     counts: dict[str, list[int]] = field(default_factory=dict)
-    sequences: dict[int, int] = field(default_factory=dict)
+    sequences: dict[str, int] = field(default_factory=dict)
     base: int = 0
     grown: int = 0
     timers: tuple[int, ...] = ()

@@ -88,25 +88,27 @@ class SegmentFn(JobFn):
         exits = self._job.segments[self.node_id].exits
         self._sinks = {i: exit_.target.name for i, exit_ in enumerate(exits) if isinstance(exit_.target, SinkNode)}
         ordered = KeyedNode if self.spec.batch else ()
-        self._ordered = {i for i, exit_ in enumerate(exits) if isinstance(exit_.target, ordered)}
+        self._ordered = {i: exit_.name for i, exit_ in enumerate(exits) if isinstance(exit_.target, ordered)}
 
     def start_bundle(self) -> None:
         """A new kernel: what a bundle before that failed has left in its splitters is void."""
         with marking(self._node):
             self._kernel: SegmentKernel = self._job.kernel(self.node_id)
 
-    def _given(self, emission: Emission, place: str, sequences: dict[int, int]) -> TaggedOutput:
+    def _given(self, emission: Emission, place: str, sequences: dict[str, int]) -> TaggedOutput:
         sink = self._sinks.get(emission.exit)
-        if sink is None and emission.exit not in self._ordered:
+        # By name: in a pipeline that has changed since a snapshot another exit may have the number.
+        name = sink or self._ordered.get(emission.exit)
+        if name is None:
             return TaggedOutput(str(emission.exit), (emission.number, emission.payload))
-        sequence = sequences.get(emission.exit, 0)
-        sequences[emission.exit] = sequence + 1
+        sequence = sequences.get(name, 0)
+        sequences[name] = sequence + 1
         if sink is None:
             return TaggedOutput(str(emission.exit), (emission.number, stamped(place, sequence, emission.payload)))
         pair = envelopes.chunk(self.spec.run, sink, place, sequence, emission.number, emission.payload)
         return TaggedOutput(str(emission.exit), pair)
 
-    def _fed(self, chunks: Iterable[list[Any]], place: str, sequences: dict[int, int]) -> Iterator[TaggedOutput]:
+    def _fed(self, chunks: Iterable[list[Any]], place: str, sequences: dict[str, int]) -> Iterator[TaggedOutput]:
         """What comes of what the stage with state gives; small chunks are put together."""
         held = Held()
         for chunk in chunks:
@@ -119,7 +121,7 @@ class SegmentFn(JobFn):
                 yield from self._cut(held.take(), place, sequences)
         yield from self._cut(held.take(), place, sequences)
 
-    def _cut(self, items: list[Any], place: str, sequences: dict[int, int]) -> Iterator[TaggedOutput]:
+    def _cut(self, items: list[Any], place: str, sequences: dict[str, int]) -> Iterator[TaggedOutput]:
         for piece in cut(items, CHUNK_ITEMS):
             for emission in self._kernel.feed(piece):
                 yield self._given(emission, place, sequences)

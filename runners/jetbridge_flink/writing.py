@@ -8,6 +8,7 @@ import apache_beam as beam
 
 from jetbridge.connectors import intake, outbox
 from jetbridge.connectors.embedded import EmbeddedSink
+from jetbridge.job import JobStatus
 from jetbridge.store.registry import StaleOwnerError
 from jetbridge_flink import envelopes
 from jetbridge_flink.work import JobSpec, Work, marking, work
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from jetbridge.connectors.base import SinkChunk
 
 
+_SUSPENDED = (JobStatus.SUSPENDED.value, JobStatus.SUSPENDED_EXPORTING_SNAPSHOT.value)
 MOST_BYTES = 4 << 20
 """How much is held before it is written."""
 
@@ -67,17 +69,21 @@ class WriteFn(beam.DoFn):
                     chunks.append(content)
                 elif content.place not in newest or newest[content.place].version < content.version:
                     newest[content.place] = content
-            with self._job.db.transaction() as tx:
+            # Rows that waited for a checkpoint do not come again when it is complete: they must last as it does.
+            with self._job.db.transaction(durable=self.spec.exactly_once) as tx:
                 self._check_run(tx)
                 write_chunks(tx, self._job, chunks)
                 note_figures(tx, newest)
         self._pairs, self._held = [], 0
 
     def _check_run(self, tx: sqlite3.Connection) -> None:
-        """Let a worker that nobody has told of the end of its run write nothing."""
+        """Let a worker that nobody has told of the end of its run write nothing, nor one whose client has died."""
         record = self._job.registry.get_in(tx, self.spec.job_id)
-        if not record.is_active or (record.engine or {}).get("start") != self.spec.start:
-            raise StaleOwnerError(f"job {self.spec.job_id} was started anew or has ended: this worker writes no more")
+        over = not record.is_active or record.status in _SUSPENDED
+        if over or (record.engine or {}).get("start") != self.spec.start:
+            raise StaleOwnerError(
+                f"job {self.spec.job_id} is suspended, was started anew or has ended: this worker writes no more"
+            )
 
 
 def write_chunks(tx: sqlite3.Connection, job: Work, chunks: list[SinkChunk]) -> None:

@@ -172,6 +172,45 @@ def test_a_stream_goes_on_exactly_once_over_every_stop_and_start(
         jet.submit(sums(name), config(f"third-{name}", initial_snapshot_name=f"kept-{name}"))
 
 
+def branching(name: str, sinks: list[str]) -> Pipeline:
+    """Running sums into some lists, and the numbers themselves into others."""
+    pipeline = Pipeline.create()
+    numbers = pipeline.read_from(jetbridge.StreamSource(f"in-{name}")).set_name("numbers")
+    grouped = numbers.group_by(lambda n: n % 3)
+    summed = grouped.rolling_aggregate(accumulator=lambda total, n: total + n, initial=0).set_name("sums")
+    for sink in sinks:
+        stage = summed if sink.startswith("sums") else numbers
+        stage.write_to(Pipeline.to_list(f"{sink}-{name}")).set_name(sink)
+    return pipeline
+
+
+def test_sinks_come_and_go_between_two_starts(
+    client: jetbridge.Client, home: Path, name: str, until: Callable[..., Any]
+) -> None:
+    """Each sink's rows have numbers of their own, whichever branches there are beside it."""
+    stream, done = client.get_stream(f"in-{name}"), 0
+    lists = {sink: client.get_list(f"{sink}-{name}") for sink in ("sums-a", "sums-b", "all-a", "all-b")}
+    expected: dict[str, list[Any]] = {sink: [] for sink in lists}
+    totals = Counter[int]()
+    for sinks in (["sums-b", "all-b"], ["sums-a", "sums-b", "all-a", "all-b"], ["sums-b", "all-b"]):
+        with jetbridge.connect(runner="flink", home=home, parallelism=1) as script:  # its end suspends the job
+            script.get_jet().new_job_if_absent(branching(name, sinks), config(name))
+            for _ in range(3):
+                numbers = range(done, done + 100)
+                stream.publish_all(numbers)
+                done += 100
+                for n in numbers:
+                    totals[n % 3] += n
+                    for sink in sinks:
+                        expected[sink].append((n % 3, totals[n % 3]) if sink.startswith("sums") else n)
+                until(lambda: all(len(lists[sink]) >= len(expected[sink]) for sink in lists), f"the rows of {sinks}")
+    for sink, rows in expected.items():
+        assert sorted(lists[sink].get_all()) == sorted(rows), sink
+    job = client.get_jet().get_job_by_name(name)
+    assert job is not None
+    job.cancel()
+
+
 @pytest.mark.parametrize(
     "victim", ["taskmanager", "worker", "worker_pool", pytest.param("jobmanager", marks=pytest.mark.full)]
 )

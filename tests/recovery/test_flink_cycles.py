@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -14,7 +15,7 @@ import pytest
 from flink_sums import config, expected, sums
 
 import jetbridge
-from jetbridge import JobConfig, JobStatus, Pipeline, ProcessingGuarantee
+from jetbridge import JobConfig, JobStatus, Pipeline, ProcessingGuarantee, SnapshotError
 from jetbridge.store import states
 
 if TYPE_CHECKING:
@@ -119,7 +120,18 @@ def test_a_job_whose_client_was_killed_is_found_suspended_and_goes_on_exactly_on
     assert job is not None
     until(lambda: job.status is JobStatus.SUSPENDED, "the end of the job's owner to be seen")
     assert job.suspension_cause
+    known = len(results)
+    with pytest.raises(SnapshotError, match="at a checkpoint of its cluster"):
+        job.export_snapshot("of-the-owned")
+    with pytest.raises(SnapshotError, match="does not fit the pipeline"):
+        client.get_jet().new_job_if_absent(sums("elsewhere"), config("owned"))
     stream.publish_all(range(1000, 2000))
+    session: Any = client._session
+    flink_id = session.registry.get(job.id).engine["ids"][-1]
+    with contextlib.closing(session.runner._leased().rest()) as rest:
+        refused = "is suspended, was started anew or has ended: this worker writes no more"
+        until(lambda: any(refused in text for text in rest.exceptions(flink_id)), "a refused write")
+    assert len(results) == known, "its workers, which the cluster has still, write nothing while it is suspended"
     job.resume()
     until(lambda: len(results) >= 2000, "all results")
     assert Counter(results.get_all()) == expected(2000)

@@ -14,7 +14,7 @@ from jetbridge.errors import ItemError
 from jetbridge.kernels.coaggregate import CoFoldKernel, CoSessionKernel, CoWindowKernel
 from jetbridge.kernels.rules import keyed_kernel
 from jetbridge.plan.coaggregate import CoAggregateNode, CoWindowNode, together
-from jetbridge.times import BEGINNING
+from jetbridge.times import BEGINNING, TimedItems
 
 OPERATIONS = {
     "counting": aggregations.counting,
@@ -194,16 +194,40 @@ def test_an_item_that_cannot_be_folded_is_put_aside_once_by_all_its_windows(port
     assert [item.number for item, _ in kernel.failed] == [2]
 
 
-def test_a_window_of_items_that_all_fail_is_none(ports):
+@pytest.mark.parametrize("window", [None, windows.tumbling(10), windows.sliding(30, 10), windows.session(10)])
+@pytest.mark.parametrize("other", [aggregations.counting(), folding(lambda acc, item: 1 / 0, 0)])
+def test_a_key_whose_items_all_fail_has_no_result(ports, window, other):
     import random
 
     def strict(acc, item):
         raise ValueError(item.number)
 
-    operations = [folding(strict, 0), folding(strict, 0)]
-    events = [(number % 2, ports.Event(0, 1 + number, number)) for number in range(4)]
-    fields = {"window": windows.sliding(30, 10), "on_error": "skip"}
-    kernel = keyed_kernel(node(CoWindowNode, operations, lambda item: item.key, **fields))
+    folded = other.combine is None
+    operations = [folding(strict, 0), other]
+    kind, fields = (CoAggregateNode, {}) if window is None else (CoWindowNode, {"window": window})
+    events = [(number % 2 if folded else 0, ports.Event(0, 1 + number, number)) for number in range(4)]
+    kernel = keyed_kernel(node(kind, operations, lambda item: item.key, on_error="skip", **fields))
     out, _ = ports.Host(kernel, 1, random.Random(1), [0, 0], live=False).run(events)
     assert out == []
     assert sorted(item.number for item, _ in kernel.failed) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("window", [windows.tumbling(10), windows.session(10)])
+def test_what_an_early_result_has_put_aside_is_not_met_again(ports, window):
+    def strict(acc, item):
+        if item:
+            raise ValueError(item)
+        return acc + 1
+
+    operations = [folding(strict, 0), aggregations.counting()]
+    fields = {"window": window, "on_error": "skip", "early": 1_000}
+    kernel = keyed_kernel(node(CoWindowNode, operations, lambda item: "key", **fields))
+    state, splitter = kernel.new_state(), kernel.splitter(1)
+    items = TimedItems([0, 1, 0], [1, 2, 3])
+    splitter.add(items)
+    for _, payload in splitter.flush():
+        assert not list(kernel.process(state, payload))
+    found = [result.value for chunk in kernel.early(state) for result in chunk]
+    assert (found, [item for item, _ in kernel.failed]) == ([(2, 0)], [1])
+    found = [result.value for chunk in kernel.on_watermark(state, 1_000) for result in chunk]
+    assert (found, [item for item, _ in kernel.failed]) == ([(2, 0)], [1])
