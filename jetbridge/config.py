@@ -74,7 +74,9 @@ class JobConfig(BaseModel):
             processes from the start, and those without work take no core.
         suspend_on_failure: Suspend the job when a user's function fails, instead of ending it.
         initial_snapshot_name: The named snapshot that the job starts from.
-        split_brain_protection_enabled: Run only while a majority of the cluster is there.
+        split_brain_protection_enabled: Run only while a majority of the cluster is there. It always holds: the Direct
+            runner is one process, and a cluster of Flink has one JobManager that decides, so neither can fall apart
+            into two that both go on.
         max_processor_accumulated_records: A limit on the records that a stage collects; -1 for none.
         timeout_millis: How long the job may run in milliseconds (or a ``timedelta``), without the time for which
             it is suspended; -1 or 0 for ever.

@@ -226,7 +226,8 @@ class SinkChunk:
     Attributes:
         run: The run's id.
         stage: The sink stage's name.
-        shard: The shard or source partition that the items come from.
+        shard: In what its number counts: on Flink the shard or source partition that the items come from, on the
+            Direct runner, where one process writes, always "0".
         sequence: The chunk's number within (run, stage, shard), from 0.
         count: How many items it holds.
         payload: What the sink's ``prepare`` made of them.
@@ -249,8 +250,13 @@ class Sink(abc.ABC):
     """Where items go.
 
     ``prepare`` runs beside the user's functions, on any core, and is pure; the
-    other methods are called by one process, in order. Chunks arrive only after
-    the commit that holds them, so what a failed epoch produced is never written.
+    other methods are called by one process, in order, except for a `volatile`
+    sink on Flink, which every worker opens and writes.
+
+    With EXACTLY_ONCE, chunks arrive only after the commit that holds them, so
+    what a failed epoch produced is never written; those of a `staged` sink come
+    before it, and are cut back after a failure. With less they may come earlier,
+    and may come again as other ones.
 
     Example:
         >>> from jetbridge.connectors import Sink, SinkChunk

@@ -34,7 +34,7 @@ class CustomKernel(abc.ABC):
 
     How many items come at once is up to the runner; so is how often the
     watermark is told. A kernel whose results depend on neither is right on
-    every runner: `jetbridge.kernels.conformance.check_kernel` tells.
+    every runner: `jetbridge.custom_conformance.check_kernel` tells.
 
     Example:
         Orders with their payments, and those that were not paid within a minute:

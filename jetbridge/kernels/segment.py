@@ -17,6 +17,7 @@ from jetbridge.kernels.failure import FAILURES, item_error, short_repr, stage_er
 from jetbridge.kernels.keyed import FLUSH_ITEMS, Splitter, encode
 from jetbridge.kernels.rules import keyed_kernel, stateless_kernel
 from jetbridge.kernels.services import Services
+from jetbridge.kernels.sizing import Sizing
 from jetbridge.kernels.stamp import StampKernel
 from jetbridge.kernels.stateless import CHUNK_ITEMS, FlatMapKernel
 from jetbridge.plan.ends import BeamNode, SinkNode, SourceNode
@@ -35,6 +36,10 @@ Counts = dict[str, list[int]]
 """How many items each stage received, emitted, could not take because of an error, and dropped as late, by name."""
 
 
+_GOOD_CHUNK, _MOST_CHUNK = 4 << 20, 8 << 20
+"""How many bytes the chunk of a sink should have, and has at most unless a single item is larger."""
+_GOOD_FLUSH, _FIRST_FLUSH = 16 << 20, 8_192
+"""How many bytes a splitter should hold before it sends them on, and how many items while their size is not known."""
 ERRORS, LATE = 2, 3
 """Where the errors and the late items stand in the counts of a stage."""
 
@@ -105,6 +110,7 @@ class SegmentKernel:
         shards: The number of shards of each stage with state.
         logger: The name of the job's logger.
         services: The services of the job in this process.
+        sizings: What is known of the size of items, by exit, from earlier kernels of the segment.
 
     Attributes:
         counts: Counts by stage, since the start or the last `take_counts`; a
@@ -113,7 +119,14 @@ class SegmentKernel:
         lags: How far a partition's watermark stays behind, by stage, in milliseconds.
     """
 
-    def __init__(self, segment: Segment, shards: int, logger: str, services: Services | None = None) -> None:
+    def __init__(
+        self,
+        segment: Segment,
+        shards: int,
+        logger: str,
+        services: Services | None = None,
+        sizings: dict[int, Sizing] | None = None,
+    ) -> None:
         self.segment = segment
         self._services = services or Services()
         self.counts: Counts = {segment.root.name: none_yet()}
@@ -125,6 +138,7 @@ class SegmentKernel:
         self._live = isinstance(root, SourceNode) and not root.source.bounded
         self._native = any(isinstance(node, TimestampNode) and node.fn == NATIVE for node in segment.steps)
         self._splitters: dict[int, Splitter] = {}
+        self._sizings: dict[int, Sizing] = {} if sizings is None else sizings
         self._takers = [self._taker(index, exit_, shards) for index, exit_ in enumerate(segment.exits)]
         self._root_counts = self.counts[segment.root.name]
         self._tree = self._build(segment.root.id, logger)
@@ -238,9 +252,12 @@ class SegmentKernel:
 
     def _flush(self, index: int) -> Iterator[Emission]:
         node = self.segment.exits[index].target
+        held, sent = self._splitters[index].size, 0
         try:
             for shard, payload in self._splitters[index].flush():
+                sent += len(payload)
                 yield Emission(index, shard, payload)
+            self._sizings[index].learn(held, sent)
         except FAILURES as error:
             if isinstance(error, ItemError):
                 raise
@@ -262,8 +279,10 @@ class SegmentKernel:
                 splitter = keyed_kernel(node).splitter(shards, exit_.port)
                 careful = node.on_error != "fail"
                 self._splitters[index] = CarefulSplitter(node.name, splitter) if careful else splitter
+                self._sizings.setdefault(index, Sizing(FLUSH_ITEMS, _GOOD_FLUSH, first=_FIRST_FLUSH))
                 return lambda chunk: self._split(index, counts, chunk)
             case SinkNode():
+                self._sizings.setdefault(index, Sizing(CHUNK_ITEMS, _GOOD_CHUNK))
                 return lambda chunk: self._prepare(index, counts, node.name, node.sink, chunk)
             case BeamNode():
                 return lambda chunk: self._hand_over(index, counts, chunk)
@@ -280,14 +299,24 @@ class SegmentKernel:
             late = list(splitter.late)
             splitter.late.clear()
             yield from self._set_aside(node, "late_items", late)
-        if splitter.size >= FLUSH_ITEMS:
+        if splitter.size >= self._sizings[index].limit:
             yield from self._flush(index)
 
     def _prepare(self, index: int, counts: list[int], name: str, sink: Sink, chunk: list[Any]) -> Iterator[Emission]:
         counts[0] += len(chunk)
-        chunk = untimed(chunk)
+        chunk, at, sizing = untimed(chunk), 0, self._sizings[index]
+        while at < len(chunk):
+            piece = chunk[at : at + sizing.limit] if at or len(chunk) > sizing.limit else chunk
+            payload = self._prepared(name, sink, piece)
+            sizing.learn(len(piece), len(payload))
+            if len(payload) <= _MOST_CHUNK or len(piece) == 1:  # else it is cut now
+                yield Emission(index, len(piece), payload)
+                at += len(piece)
+
+    def _prepared(self, name: str, sink: Sink, chunk: list[Any]) -> bytes:
+        """A chunk as a sink wants it."""
         try:
-            payload = sink.prepare(chunk)
+            return sink.prepare(chunk)
         except BadItem as bad:
             item = chunk[bad.index]
             raise ItemError(
@@ -295,7 +324,6 @@ class SegmentKernel:
             ) from bad
         except FAILURES as error:
             raise self._blame(sink, name, chunk, error) from error
-        yield Emission(index, len(chunk), payload)
 
     def _blame(self, sink: Sink, name: str, chunk: list[Any], error: BaseException) -> ItemError:
         """Find the item that a sink's ``prepare``, which is pure, cannot take."""

@@ -37,11 +37,7 @@ class DirectRunner:
         self._server.enter()
 
     def check(self, plan: Plan, config: JobConfig) -> None:
-        """Refuse what one machine cannot do: nothing.
-
-        ``split_brain_protection_enabled`` keeps two clusters from each believing to
-        be the whole; a single process cannot be split, so that is honoured.
-        """
+        """Refuse what one machine cannot do: nothing."""
 
     def warm(self) -> None:
         """Start the fork server, which imports Beam in the background."""

@@ -76,7 +76,7 @@ class Cluster:
             home: The data folder.
             slots: How many slots it must have; by default as many as this process
                 may use processors. It may have more.
-            java_home: The Java to start it with; see `jetbridge_flink.java.java`.
+            java_home: The Java to start it with; see `jetbridge.java.java`.
             grace: If it is started now: how many seconds it stays after its last client.
             progress: Is told, a line at a time, what takes long.
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jetbridge.connectors.base import Source
+    from jetbridge.kernels.sizing import Sizing
     from jetbridge.plan.base import Node
 
 
@@ -84,13 +85,15 @@ class Work:
         self.sinks = {node.name: node for node in self.plan.sinks}
         self.services = Services(self.context)
         self._opened: dict[int, Source] = {}
+        self._sizings: dict[int, dict[int, Sizing]] = {}
         threading.excepthook = _quiet
         self._lock = threading.Lock()
 
     def kernel(self, node_id: int) -> SegmentKernel:
         """A new kernel of a segment, for one DoFn."""
         logger = f"jetbridge.{self.spec.job_name}"
-        return SegmentKernel(self.segments[node_id], self.spec.shards, logger, self.services)
+        sizings = self._sizings.setdefault(node_id, {})
+        return SegmentKernel(self.segments[node_id], self.spec.shards, logger, self.services, sizings)
 
     def source(self, node: Any) -> Source:
         """A source, opened in this process."""

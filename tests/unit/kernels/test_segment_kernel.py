@@ -237,3 +237,34 @@ def test_an_error_in_one_branch_names_its_stage():
     with pytest.raises(ItemError, match="map 'bad' failed on item 0: ZeroDivisionError") as caught:
         run(Plan(nodes), [[1, 0]])
     assert caught.value.stage == "bad"
+
+
+def large(plan, chunks):
+    """The sizes in items and bytes of what leaves by each exit."""
+    [segment] = fuse(plan)
+    kernel = SegmentKernel(segment, 4, "jetbridge.test")
+    given = [emission for chunk in chunks for emission in kernel.feed(chunk)]
+    return [*given, *kernel.flush()]
+
+
+def test_chunks_of_large_items_have_few_of_them():
+    """A bound of items alone would let chunks outgrow memory, and a row of the store."""
+    plan = Plan((source(), sink(1, "list", 0)))
+    chunks = [[f"{number}-{at}" + "x" * 20_000 for at in range(4_096)] for number in range(2)]
+    given = large(plan, [[b"x" * 9_000_000], *chunks, ["small"] * 4_096])
+    assert [item for each in given[1:] for item in decode(each.payload)] == [*chunks[0], *chunks[1], *["small"] * 4_096]
+    assert len(given[0].payload) > 9_000_000, "one item is not cut"
+    assert max(len(each.payload) for each in given[1:]) <= 8 << 20
+    assert len(given) < 60, "nor are chunks cut smaller than need be"
+
+
+def test_what_is_held_for_shards_is_bounded_by_bytes():
+    node = AggregateNode(1, "lists", True, (0,), key_fn=len, operation=aggregations.folding(lambda acc, item: acc, 0))
+    root, _ = fuse(Plan((source(), node, sink(2, "list", 1))))
+    kernel = SegmentKernel(root, 1, "jetbridge.test")
+
+    def chunks_until_it_sends():
+        return next(n for n in range(1, 1_000) if list(kernel.feed([f"{at}" + "x" * 4_000 for at in range(1_000)])))
+
+    first, then = chunks_until_it_sends(), chunks_until_it_sends()
+    assert (first, then) == (9, 5), "8,192 items as long as their size is not known, then 16 MB"
