@@ -31,7 +31,7 @@ class ProcessingGuarantee(enum.Enum):
     """
 
     NONE = "NONE"
-    """No snapshots: after a failure the job starts afresh, as a new run."""
+    """No snapshots: after a failure the job starts afresh, as a new run. State is held in memory alone."""
     AT_LEAST_ONCE = "AT_LEAST_ONCE"
     """Nothing is lost; after a failure items may be processed twice."""
     EXACTLY_ONCE = "EXACTLY_ONCE"
@@ -73,7 +73,8 @@ class JobConfig(BaseModel):
             joins; one that leaves is survived either way. On the Direct runner it changes nothing: a job has its
             processes from the start, and those without work take no core.
         suspend_on_failure: Suspend the job when a user's function fails, instead of ending it.
-        initial_snapshot_name: The named snapshot that the job starts from.
+        initial_snapshot_name: The named snapshot that the job starts from. It is a job of its own: what the first one
+            wrote behind the snapshot, it writes again.
         split_brain_protection_enabled: Run only while a majority of the cluster is there. It always holds: the Direct
             runner is one process, and a cluster of Flink has one JobManager that decides, so neither can fall apart
             into two that both go on.

@@ -272,8 +272,10 @@ class Job:
             name: The snapshot's name.
 
         Raises:
-            SnapshotError: When the name is none, or the snapshot cannot be written.
+            SnapshotError: When the name is none, or the snapshot cannot be written. On Flink also of a job that is
+                suspended because its client was killed: its checkpoint cannot be copied.
             JobStateError: When the job has ended, or is suspended and has no guarantee.
+            UnsupportedByRunnerError: On Flink for a bounded job without a guarantee, which runs in batch mode.
         """
         self._last = self._session.control.export_snapshot(self._record(), name)
 
@@ -287,6 +289,7 @@ class Job:
             SnapshotError: When the name is none, or the snapshot cannot be
                 written; the job is left SUSPENDED in the second case.
             JobStateError: When the job has ended, or is suspended and has no guarantee.
+            UnsupportedByRunnerError: As for `export_snapshot`.
         """
         self._last = self._session.control.cancel_and_export_snapshot(self._record(), name)
 

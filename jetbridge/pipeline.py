@@ -115,7 +115,10 @@ class Pipeline:
     def to_list(name: str, clear: bool = False) -> Sink:
         """A sink that appends items to a stored list, in each partition's order.
 
-        What one epoch of the job appended is seen whole or not at all.
+        What one epoch of the job appended is seen whole or not at all. With
+        EXACTLY_ONCE each item is there once; with AT_LEAST_ONCE items of before a
+        crash may come again behind it; with NONE a job that starts afresh appends
+        them all again, unless ``clear`` is set.
 
         Example:
             >>> from jetbridge import Pipeline
@@ -135,6 +138,11 @@ class Pipeline:
     @staticmethod
     def to_map(name: str) -> Sink:
         """A sink that puts ``(key, value)`` items into a stored map; the last write of a key wins.
+
+        Which write of a key is the last is settled within a source partition, and
+        below a stage with keys within a key. With EXACTLY_ONCE the map is what a run
+        without failures leaves; with less it may show older values for a while after
+        a crash, until the items come again.
 
         Example:
             >>> from jetbridge import Pipeline

@@ -24,6 +24,14 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))  # what taskset and containers leave
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
+
+
 def free_ports(count: int) -> list[int]:
     """Ports of this machine's loopback address that nobody listens on now.
 

@@ -290,7 +290,8 @@ class BatchStage(GeneralStage, Aggregating["BatchStage"], CoAggregating["BatchSt
     def sort(self, key_fn: Callable[[Any], Any] | None = None, reverse: bool = False) -> BatchStage:
         """All items in order, at the end of the input; equal keys keep the order of arrival.
 
-        As Jet's ``sort``.
+        As Jet's ``sort``. All items are held in the memory of one worker until the
+        input ends.
 
         Example:
             >>> from jetbridge import Pipeline, testing

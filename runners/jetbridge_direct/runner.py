@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.config import ProcessingGuarantee
 from jetbridge.jobs.console import show_messages
+from jetbridge.processes import cores
 from jetbridge_direct.execution import DirectExecution
 from jetbridge_direct.server import WORKER_MODULE
 from jetbridge_direct.sharing import shared
@@ -62,11 +62,3 @@ class DirectRunner:
     def close(self) -> None:
         """Let go of the fork server."""
         self._server.leave()
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))  # what taskset and containers leave
-    except AttributeError:  # macOS
-        return os.cpu_count() or 1

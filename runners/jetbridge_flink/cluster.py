@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from jetbridge.jobs.ownership import is_alive
+from jetbridge.processes import cores
 from jetbridge_flink import jars
 from jetbridge_flink.clusters import Workers
 from jetbridge_flink.layout import Layout
@@ -89,7 +88,7 @@ class Cluster:
         """
         layout = Layout(Path(os.path.abspath(home)))
         layout.make()
-        starter = Starter(layout, slots or _processors(), java_home, grace, progress or (lambda text: None))
+        starter = Starter(layout, slots or cores(), java_home, grace, progress or (lambda text: None))
         lock, status = starter.get()
         return cls(layout, lock, status)
 
@@ -137,9 +136,3 @@ class Cluster:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _processors() -> int:
-    """How many processors this process may use."""
-    process = psutil.Process()
-    return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else os.cpu_count() or 1

@@ -254,7 +254,7 @@ class FlinkExecution:
                 return None
             if self._launch.batch and view is not None and view.state == "FINISHED":
                 return self._finish(delivery)
-            if view is None or view.state in ("FAILED", "CANCELED", "FINISHED"):
+            if view is None or view.over:
                 if view is not None and view.state == "FAILED" and not self._guarded:
                     return self._explained()
                 return "its job in the cluster is gone" if view is None else self._explained()

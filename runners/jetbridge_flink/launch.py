@@ -12,6 +12,7 @@ from jetbridge.errors import JetbridgeError
 from jetbridge.plan.matching import described
 from jetbridge.store import states
 from jetbridge_flink import standing, submission
+from jetbridge_flink.jars import ENTRY_CLASS
 from jetbridge_flink.work import JobSpec
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class Launch:
         try:
             self._rest.run_jar(
                 jar,
-                entry_class=submission.ENTRY_CLASS,
+                entry_class=ENTRY_CLASS,
                 savepoint=None if savepoint is None else str(savepoint),
                 allow_non_restored=savepoint is not None,  # a stage that is gone is no mistake: the plans were compared
                 job_id=self.flink_id,

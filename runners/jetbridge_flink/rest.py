@@ -189,25 +189,24 @@ class FlinkRest:
         """What became of a checkpoint."""
         return Outcome.of(self._get(f"/jobs/{job_id}/checkpoints/{trigger}"))
 
-    def savepoint(self, job_id: str, target: str, *, cancel: bool = False) -> str:
+    def savepoint(self, job_id: str, target: str) -> str:
         """Ask for a savepoint; returns the id to ask `savepoint_status` with.
 
         Args:
             job_id: The job.
             target: The folder that it gets a folder in: a path, or a URL that the cluster can write to.
-            cancel: Whether to cancel the job right behind it.
         """
-        return self._trigger(f"/jobs/{job_id}/savepoints", {"target-directory": _url(target), "cancel-job": cancel})
+        return self._trigger(f"/jobs/{job_id}/savepoints", {"target-directory": _url(target), "cancel-job": False})
 
-    def stop_with_savepoint(self, job_id: str, target: str, *, drain: bool = False) -> str:
+    def stop_with_savepoint(self, job_id: str, target: str) -> str:
         """Ask the job to stop behind a savepoint; returns the id to ask `savepoint_status` with.
 
         Args:
             job_id: The job.
             target: The folder that it gets a folder in: a path, or a URL that the cluster can write to.
-            drain: Whether windows that are still open are to fire: the job can then not go on.
         """
-        return self._trigger(f"/jobs/{job_id}/stop", {"targetDirectory": _url(target), "drain": drain})
+        # Not drained: windows that are open must not fire, or the job could not go on.
+        return self._trigger(f"/jobs/{job_id}/stop", {"targetDirectory": _url(target), "drain": False})
 
     def savepoint_status(self, job_id: str, trigger: str) -> Outcome:
         """What became of a savepoint."""

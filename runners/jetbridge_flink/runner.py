@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import concurrent.futures.thread  # noqa: F401 - Beam needs it, and it cannot be imported when the interpreter ends
-import os
 import threading
 from typing import TYPE_CHECKING
 
 from jetbridge.jobs.console import show_messages
+from jetbridge.processes import cores
 from jetbridge.store.registry import Registry
 from jetbridge_flink.execution import FlinkExecution
 from jetbridge_flink.submission import KEY_GROUPS
@@ -101,11 +101,3 @@ class FlinkRunner:
                 self._leased()
         except Exception:
             return  # the first job finds out again, and says so
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))  # what taskset and containers leave
-    except AttributeError:  # macOS
-        return os.cpu_count() or 1

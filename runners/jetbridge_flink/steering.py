@@ -23,7 +23,6 @@ _PAUSE = 0.03
 _AGAIN = 0.2  # seconds until something is asked for again that the job would not do yet
 NO_ANSWER = (ClusterError, ConnectionError)
 """What a cluster that is on its way back is met with."""
-_OVER = ("FAILED", "CANCELED", "FINISHED")
 
 
 def await_cluster(rest: FlinkRest, seconds: float) -> None:
@@ -146,4 +145,4 @@ class FlinkJob:
 
     def _is_over(self) -> bool:
         view = self._rest.job(self.id)
-        return view is None or view.state in _OVER
+        return view is None or view.over

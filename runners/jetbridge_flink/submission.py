@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from jetbridge_flink.clusters import Workers
     from jetbridge_flink.work import JobSpec
 
-ENTRY_CLASS = "org.apache.beam.runners.flink.FlinkPipelineRunner"
 KEY_GROUPS = 128
 """Flink's max parallelism; it may never change, or savepoints do not fit any more."""
 BUNDLE_ELEMENTS = 1000

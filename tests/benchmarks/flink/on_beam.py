@@ -28,8 +28,9 @@ from live import folder, work
 from flink import beam_parts, on_jetbridge
 from flink.beam_parts import SINK, Noted, Table, ToTable
 from flink.timing import Moment, Run
-from jetbridge_flink import ids, submission
+from jetbridge_flink import ids
 from jetbridge_flink.cluster import Cluster
+from jetbridge_flink.jars import ENTRY_CLASS
 
 KEY_GROUPS = 128
 BUNDLES = {"beam": (1_000, 1_000), "beam-tuned": (50_000, 1_000)}  # most elements, most milliseconds; Beam's own first
@@ -138,7 +139,7 @@ class Submitter:
         options = json.dumps(self._options(name, guarantee, interval, bundle)).encode()
         jar = self._rest.upload_jar(self._cluster.job_jar(json_format.MessageToJson(proto).encode(), options))
         try:
-            return self._rest.run_jar(jar, entry_class=submission.ENTRY_CLASS, job_id=secrets.token_hex(16))
+            return self._rest.run_jar(jar, entry_class=ENTRY_CLASS, job_id=secrets.token_hex(16))
         finally:
             self._rest.delete_jar(jar)
 
