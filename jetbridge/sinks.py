@@ -13,10 +13,10 @@ with the commit that holds its end; it never changes again. Parts that are there
 already stay, so ``overwrite`` means nothing to a stream. One that is cancelled or
 fails leaves every row that was committed.
 
-Paths that end in .gz, .bz2 or .xz are compressed. Parquet needs pyarrow:
-``pip install "jetbridge[files]"``.
+Paths that end in .gz, .bz2 or .xz are compressed. Parquet needs pyarrow,
+which comes with the extra ``files``.
 
-Those of Hazelcast need its client: ``pip install "jetbridge[hazelcast]"``. Without ``cluster``
+Those of Hazelcast need its client, which comes with the extra ``hazelcast``. Without ``cluster``
 they are structures of the cluster of the client that submits, ``jetbridge.connect(hazelcast={...})``.
 """
 

@@ -6,8 +6,8 @@ in the order of the paths. Files that end in .gz, .bz2, .xz, .zst, .lz4 or .zip
 process, while all cores share an uncompressed one. A glob may be a URL that
 fsspec can open (``s3://…``).
 
-They need pyarrow and fsspec: ``pip install "jetbridge[files]"``. Those of Hazelcast
-need its client: ``pip install "jetbridge[hazelcast]"``; without ``cluster`` they read the
+They need pyarrow and fsspec, which come with the extra ``files``. Those of Hazelcast
+need its client, which comes with the extra ``hazelcast``; without ``cluster`` they read the
 cluster of the client that submits, ``jetbridge.connect(hazelcast={...})``.
 """
 

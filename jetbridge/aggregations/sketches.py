@@ -1,6 +1,6 @@
 """Approximate operations whose accumulators stay small, by Apache DataSketches.
 
-They need the library ``datasketches``: ``pip install "jetbridge[sketches]"``.
+They need the library ``datasketches``, which comes with the extra ``sketches``.
 
 An accumulator is plain values: the bytes of a sketch, and beside them what was
 added since, as it is. So few items give exact results, and each item costs its
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jetbridge.aggregations.operation import AggregateOperation, Value, identity
 from jetbridge.checks import described, fraction, function
 from jetbridge.errors import PipelineError
+from jetbridge.extras import install
 from jetbridge.kernels.keys import key_bytes
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def require(operator: str) -> None:
         PipelineError: When it is not.
     """
     if importlib.util.find_spec("datasketches") is None:
-        raise PipelineError(f'{operator} needs datasketches, which is not installed: pip install "jetbridge[sketches]"')
+        raise PipelineError(f"{operator} needs datasketches, which is not installed: {install('sketches')}")
 
 
 def approximate_distinct_count(value: Value = identity, error: float = 0.01) -> AggregateOperation:

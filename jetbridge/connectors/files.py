@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetbridge.connectors.base import SplittableSource
 from jetbridge.errors import JetbridgeError, PipelineError, SourceError
+from jetbridge.extras import install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +39,7 @@ def require(module: str, user: str, error: type[JetbridgeError] = SourceError) -
 
 
 def _missing(module: str, user: str) -> str:
-    return f'{user} needs {module.partition(".")[0]}, which is not installed: pip install "jetbridge[files]"'
+    return f"{user} needs {module.partition('.')[0]}, which is not installed: {install('files')}"
 
 
 def absolute(path: str | os.PathLike[str], user: str) -> str:

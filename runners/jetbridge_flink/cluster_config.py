@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetbridge.errors import ClusterError
+from jetbridge.extras import install
 from jetbridge.java import java
 from jetbridge.processes import LOOPBACK
 from jetbridge_flink import memory
@@ -71,7 +72,7 @@ def flink_libraries() -> list[Path]:
     lib = Path(next(iter(spec.submodule_search_locations or [""])), "lib") if spec else None
     found = [] if lib is None else sorted(path for path in lib.glob("*.jar") if path.name.startswith(_LIBRARIES))
     if not any(path.name.startswith("flink-dist-") for path in found):
-        raise ClusterError("Flink itself is not installed; run: pip install 'jetbridge[flink]'")
+        raise ClusterError(f"Flink itself is not installed; run: {install('flink')}")
     return found
 
 

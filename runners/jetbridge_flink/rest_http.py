@@ -10,11 +10,12 @@ import time
 from typing import Any
 
 from jetbridge.errors import ClusterError, ConfigError, ConnectionError
+from jetbridge.extras import install
 
 try:
     import httpx
 except ImportError as error:
-    raise ClusterError("httpx, which speaks to Flink, is not installed; run: pip install 'jetbridge[flink]'") from error
+    raise ClusterError(f"httpx, which speaks to Flink, is not installed; run: {install('flink')}") from error
 
 _FIRST_PAUSE = 0.1  # seconds; doubled each time
 _LONGEST_PAUSE = 1.0

@@ -9,12 +9,13 @@ import textwrap
 FOUNDATION = ("errors", "checks", "config", "times", "windows", "aggregations", "services", "connectors.base")
 LAYERS = {
     "errors": (),
+    "extras": (),
     "checks": ("errors",),
     "kernels.keys": (),
     "config": ("errors",),
     "times": ("errors",),
     "windows": ("errors", "config", "times"),
-    "aggregations": ("errors", "checks", "kernels.keys", "aggregations"),
+    "aggregations": ("errors", "extras", "checks", "kernels.keys", "aggregations"),
     "arguments": ("errors", "checks", "aggregations"),
     "services": ("errors", "checks", "arguments"),
     "connectors.context": (),
@@ -23,7 +24,7 @@ LAYERS = {
     "kernels": (*FOUNDATION, "plan", "kernels"),
     "beam": (*FOUNDATION, "plan", "kernels", "beam"),
     "store": ("errors", "config", "times", "windows", "kernels", "store"),
-    "connectors": ("errors", "config", "times", "services", "kernels", "store", "connectors"),
+    "connectors": ("errors", "extras", "config", "times", "services", "kernels", "store", "connectors"),
 }
 """What a part of jetbridge may import of jetbridge; the longest prefix counts. Parts that are not listed come after
 these: stages, pipeline, then jobs and the client."""

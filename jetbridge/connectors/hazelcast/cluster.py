@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from jetbridge.errors import ConfigError
+from jetbridge.extras import install
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,6 +140,4 @@ def require_client() -> None:
         # An empty package of that name stands in for it where it is not installed: see `jetbridge.hazelcast`.
         found = find_spec("hazelcast") is not None and find_spec("hazelcast.config") is not None
     if not found:
-        raise ConfigError(
-            "structures of a Hazelcast cluster need hazelcast-python-client: pip install 'jetbridge[hazelcast]'"
-        )
+        raise ConfigError(f"structures of a Hazelcast cluster need hazelcast-python-client: {install('hazelcast')}")
