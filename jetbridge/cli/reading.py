@@ -1,7 +1,6 @@
 """Commands that only read: they start nothing, and run beside any number of clients."""
 
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,18 +24,19 @@ def list_(
     from jetbridge.cli.opening import NoDataFolder, onlooking
     from jetbridge.cli.showing import COLORS, clean, columns, dump, job_facts, moment, put, why
 
-    found = []
-    with suppress(NoDataFolder), onlooking(home) as session:
-        found = [session.settled(record) for record in session.registry.all(name)]
+    found, nothing = [], "there are no jobs" if every else "there are no active jobs; --all lists those that have ended"
+    try:
+        with onlooking(home) as session:
+            found = [session.settled(record) for record in session.registry.all(name)]
+    except NoDataFolder as error:
+        nothing = str(error)
     if not every:
         found = [record for record in found if record.is_active]
     if as_json:
         dump([job_facts(record) for record in found])
         return
     if not found:
-        typer.echo(
-            "there are no jobs" if every else "there are no active jobs; --all lists those that have ended", err=True
-        )
+        typer.echo(nothing, err=True)
         return
     from rich.text import Text
 
@@ -114,7 +114,7 @@ def snapshots(
         dump([snapshot_facts(each) for each in found])
         return
     if not found:
-        typer.echo("there are no named snapshots", err=True)
+        typer.echo(f"there are no named snapshots in the data folder {folder}", err=True)
         return
     table = columns("NAME", "CREATED", "SIZE", "JOB ID", "JOB", numbers=("SIZE",))
     for each in found:

@@ -23,6 +23,12 @@ def test_list_shows_active_jobs_unless_all_are_asked_for(cli, ended):
     assert "invalid literal for int()" in lines[2]
 
 
+def test_list_says_that_there_is_no_data_folder(cli, tmp_path):
+    assert f"there is no data folder at {tmp_path / 'typo'}" in cli("list", "--home", tmp_path / "typo").err
+    assert cli("list", "--json", "--home", tmp_path / "typo").json == []
+    assert not (tmp_path / "typo").exists()
+
+
 def test_list_can_be_limited_to_a_name(cli, ended):
     assert [job["name"] for job in cli("list", "--all", "--name", "parser", "--json", "--home", ended).json] == [
         "parser"
