@@ -91,7 +91,8 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping, Siding, Extendi
     def map(self, fn: Callable[[Any], Any]) -> Self:
         """Replace each item by what a function returns; None is an item like any other.
 
-        As Jet's ``map``, which leaves None out.
+        As Jet's ``map``, which leaves None out. The function returns a new item and
+        leaves its argument as it is: other branches of the pipeline get the same object.
 
         Example:
             >>> from jetbridge import Pipeline, testing
