@@ -130,6 +130,10 @@ class Source(abc.ABC):
         """
         return None
 
+    def location(self) -> str | None:
+        """Where it reads, if ``name`` does not say it all: a snapshot's offset belongs to a source of that location."""
+        return None
+
     def watermark(self, partition: str, offset: Offset) -> int | None:
         """For a source with times: the time before which nothing comes behind an offset any more, if it knows one.
 

@@ -115,6 +115,10 @@ class FileSource(SplittableSource):
         """Offsets are byte positions."""
         return offset if isinstance(offset, int) else self.size(partition)
 
+    def location(self) -> str | None:
+        """The glob: many folders have files of one name."""
+        return self.glob
+
     def close(self) -> None:
         """Forget the files that were found: the next opening looks again."""
         self._files = None

@@ -55,7 +55,15 @@ def described(plan: Plan) -> dict[str, dict[str, dict[str, Any]]]:
     def default(node: Node) -> str | None:
         return None if node.named else upstream(plan, node)
 
-    sources = {n.name: {"kind": n.source.kind, "name": n.source.name, "default": default(n)} for n in plan.sources}
+    sources = {
+        n.name: {
+            "kind": n.source.kind,
+            "name": n.source.name,
+            "location": n.source.location(),
+            "default": default(n),
+        }
+        for n in plan.sources
+    }
     stages = {n.name: {"kind": state_kind(n), "default": default(n)} for n in plan.keyed}
     sinks = {n.name: {"kind": n.sink.kind, "name": n.sink.name, "default": default(n)} for n in plan.sinks}
     return {"sources": sources, "stages": stages, "sinks": sinks}
@@ -106,9 +114,10 @@ def _sources(body: Mapping[str, Any], plan: Plan) -> Iterator[str]:
         if entry is None:
             continue
         then, now = (entry.get("kind"), entry.get("name")), (source.kind, source.name)
-        if then != now:
+        there, here = entry.get("location"), source.location()
+        if then != now or (there is not None and there != here):  # a body may lack it
             yield (
-                f"source '{node.name}' read {then[0]} '{then[1]}' and reads {now[0]} '{now[1]}': "
+                f"source '{node.name}' read {then[0]} '{there or then[1]}' and reads {now[0]} '{here or now[1]}': "
                 "give it another name to read it from its start"
             )
         elif source.kind == "items":

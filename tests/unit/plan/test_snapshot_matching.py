@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from jetbridge import sources
 from jetbridge.aggregations import averaging, counting, summing, to_list
 from jetbridge.connectors.memory import ItemsSource
 from jetbridge.errors import SnapshotError
 from jetbridge.pipeline import Pipeline
 from jetbridge.plan.graph import Plan, upstream
-from jetbridge.plan.matching import check, state_kind
+from jetbridge.plan.matching import check, described, state_kind
 
 
 def body_of(plan: Plan, read: int = 2) -> dict[str, Any]:
@@ -194,3 +195,20 @@ def test_a_failing_create_is_left_to_the_job() -> None:
     object.__setattr__(node.operation, "create", fails)  # type: ignore[attr-defined]
     assert state_kind(node) == "aggregate without key"
     assert isinstance(plan.sources[0].source, ItemsSource)
+
+
+def test_files_match_by_their_folder_too() -> None:
+    def reading(folder: str) -> Plan:
+        pipeline = Pipeline.create()
+        stage = pipeline.read_from(sources.text(f"{folder}/*.txt")).set_name("read")
+        stage.write_to(Pipeline.to_list("out")).set_name("write")
+        return pipeline.plan()
+
+    body: Any = described(reading("/a"))
+    check(body, reading("/a"))
+    with pytest.raises(
+        SnapshotError, match=r"'read' read text '/a/\*.txt' and reads text '/b/\*.txt': give it another"
+    ):
+        check(body, reading("/b"))
+    del body["sources"]["read"]["location"]
+    check(body, reading("/b"))
