@@ -7,6 +7,7 @@ import secrets
 from typing import TYPE_CHECKING, cast
 
 from jetbridge.config import JobConfig
+from jetbridge.connectors import fingerprints
 from jetbridge.errors import (
     ConfigError,
     JetbridgeError,
@@ -308,7 +309,9 @@ class JetService:
                 raise SinkError(f"sink '{sink.name}': its check failed: {type(error).__name__}: {error}") from error
         self._session.runner.check(plan, config)
         if config.initial_snapshot_name is not None:
-            matching.check(snapshots.checkpoint(self._session.db.home, config.initial_snapshot_name), plan)
+            checkpoint = snapshots.checkpoint(self._session.db.home, config.initial_snapshot_name)
+            matching.check(checkpoint, plan)
+            fingerprints.refuse_changed_sources(checkpoint, plan)
         for source in plan.sources:
             source.source.submitted(str(self._session.db.home))
         run = secrets.token_hex(8)

@@ -6,6 +6,11 @@ in the order of the paths. Files that end in .gz, .bz2, .xz, .zst, .lz4 or .zip
 process, while all cores share an uncompressed one. A glob may be a URL that
 fsspec can open (``s3://…``).
 
+A job goes on with a file where it stood. The file may have grown by then; one that is
+shorter or another where it was read is refused (`SnapshotError`), as far as the first
+and the last 64 KiB of that tell: of a compressed file, of all that it had; remote
+compressed files are not compared.
+
 They need pyarrow and fsspec, which come with the extra ``files``. Those of Hazelcast
 need its client, which comes with the extra ``hazelcast``; without ``cluster`` they read the
 cluster of the client that submits, ``jetbridge.connect(hazelcast={...})``.

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import abc
 import pickle
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from jetbridge.connectors.chunks import BadItem, SinkChunk
 from jetbridge.connectors.context import ConnectorContext
 
 if TYPE_CHECKING:
@@ -134,6 +134,30 @@ class Source(abc.ABC):
         """Where it reads, if ``name`` does not say it all: a snapshot's offset belongs to a source of that location."""
         return None
 
+    def fingerprint(self, partition: str, offset: Offset) -> Any | None:
+        """What tells later whether that which lies before an offset is still what was read; None if nothing does.
+
+        It is kept with the offset, and `changed` compares it before reading goes on; both also without ``open``.
+
+        Args:
+            partition: The partition.
+            offset: The offset, which is never None.
+
+        Returns:
+            A small plain value, such as a hash of the first and the last of it.
+        """
+        return None
+
+    def changed(self, partition: str, offset: Offset, fingerprint: Any) -> str | None:
+        """In words, what has become of that which lies before an offset; None if it is as it was.
+
+        Args:
+            partition: The partition.
+            offset: Where the fingerprint was taken, which may be before the offset where reading goes on.
+            fingerprint: What `fingerprint` returned then.
+        """
+        return None if self.fingerprint(partition, offset) == fingerprint else "what was read is not as it was"
+
     def watermark(self, partition: str, offset: Offset) -> int | None:
         """For a source with times: the time before which nothing comes behind an offset any more, if it knows one.
 
@@ -221,33 +245,6 @@ class SplittableSource(Source):
         """Read one range; see `Source.read`."""
         end = self.split(partition, offset, limit)
         return [item for chunk in self.read_range(partition, offset, end) for item in chunk], end
-
-
-@dataclass(frozen=True)
-class SinkChunk:
-    """A numbered chunk for a sink; `Sink` has an example.
-
-    Attributes:
-        run: The run's id.
-        stage: The sink stage's name.
-        shard: In what its number counts: on Flink the shard or source partition that the items come from, on the
-            Direct runner, where one process writes, always "0".
-        sequence: The chunk's number within (run, stage, shard), from 0.
-        count: How many items it holds.
-        payload: What the sink's ``prepare`` made of them.
-    """
-
-    run: str
-    stage: str
-    shard: str
-    sequence: int
-    count: int
-    payload: bytes
-
-    def items(self) -> list[Any]:
-        """The items, for sinks that keep the default ``prepare``."""
-        items: list[Any] = pickle.loads(self.payload)
-        return items
 
 
 class Sink(abc.ABC):
@@ -382,15 +379,3 @@ class Sink(abc.ABC):
         A staged sink then drops what it staged; that of a stream first makes visible what was committed. To
         do so for a run whose process is gone, `reopen` at its position and close.
         """
-
-
-class BadItem(Exception):
-    """Raised by ``Sink.prepare`` for an item that the sink cannot take.
-
-    Attributes:
-        index: The item's index in the list that was given.
-    """
-
-    def __init__(self, index: int, message: str) -> None:
-        super().__init__(message)
-        self.index = index

@@ -7,6 +7,7 @@ sink is first used, never by ``import jetbridge.sources``.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import os
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import ModuleType
 
+EDGE = 1 << 16  # bytes of a file's beginning, and of the end of what was read, that a fingerprint covers
 CHUNK = 4096  # items in a chunk of read_range: few enough to stay small, many enough that the chunk costs nothing
 
 
@@ -77,6 +79,10 @@ def reading(path: str) -> Iterator[None]:
         raise SourceError(f"{path}: the file cannot be read, it may be damaged or cut short ({reason})") from cause
 
 
+def _digest(parts: list[bytes]) -> str:
+    return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
+
+
 class FileSource(SplittableSource):
     """The files that match a glob, each a partition, in the order of their paths.
 
@@ -118,6 +124,40 @@ class FileSource(SplittableSource):
     def location(self) -> str | None:
         """The glob: many folders have files of one name."""
         return self.glob
+
+    def bytes_read(self, partition: str, offset: Any) -> int | None:
+        """How many bytes of the file must stay as they are when it was read up to an offset; None if unknown."""
+        return int(offset)
+
+    def fingerprint(self, partition: str, offset: Any) -> list[Any] | None:
+        """How many bytes must stay, and a hash of their beginning and their end: a file may grow."""
+        try:
+            count = self.bytes_read(partition, offset)
+            edges = self._edges(partition, count) if count else []
+        except Exception:  # it is gone: if that matters, reading on says so
+            return None
+        return [count, _digest(edges)] if count and len(edges[-1]) == min(count, EDGE) else None
+
+    def changed(self, partition: str, offset: Any, fingerprint: list[Any]) -> str | None:
+        """What has become of the bytes that had to stay."""
+        count, digest = fingerprint
+        with reading(partition):
+            edges = self._edges(partition, count)
+        if len(edges[-1]) < min(count, EDGE):
+            return f"the file has become shorter: it has fewer than {count} bytes"
+        return None if _digest(edges) == digest else f"the first {count} bytes of the file are not those that they were"
+
+    def _edges(self, path: str, count: int) -> list[bytes]:
+        """The first and the last of so many leading bytes."""
+        starts = (0, max(0, count - EDGE))
+        if not self.is_local:
+            return [self.filesystem().cat_file(path, start, min(count, start + EDGE)) for start in starts]
+        edges = []
+        with open(path, "rb", buffering=0) as file:
+            for start in starts:
+                file.seek(start)
+                edges.append(file.read(min(count, EDGE)))
+        return edges
 
     def close(self) -> None:
         """Forget the files that were found: the next opening looks again."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import codecs
+import os
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.connectors.files import FileSource, slices
@@ -16,7 +17,6 @@ from jetbridge.connectors.files_bytes import BLOCK, BlockReader, ByteStream, com
 from jetbridge.errors import PipelineError, SourceError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
 _SAMPLE = 1 << 15
@@ -117,6 +117,14 @@ class LineSource(FileSource):
         if reader is not None and reader.position == offset:
             return reader.stream.raw_position()
         return 0 if offset == 0 else None
+
+    def bytes_read(self, partition: str, offset: Any) -> int | None:
+        """Of a file whose bytes are not those of its content all that it has now, since more may be read than given."""
+        if compression(partition) is None and self._recode is None:
+            return super().bytes_read(partition, offset)
+        if not offset:
+            return 0
+        return os.path.getsize(partition) if self.is_local else None  # which not every remote one lets read in parts
 
     def stream(self, partition: str) -> ByteStream:
         """Open a file's content."""

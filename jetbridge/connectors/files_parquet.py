@@ -98,6 +98,17 @@ class ParquetSource(FileSource):
             ):
                 yield batch.select(columns) if columns else batch
 
+    def bytes_read(self, partition: str, offset: Any) -> int | None:
+        """Those up to the end of the row group that was read last: a footer moves when a file grows."""
+        opened = self._opened(partition)
+        number = next((number for number, start, after in opened.groups if start < offset <= after), None)
+        if number is None:
+            return 0
+        group = opened.file.metadata.row_group(number)
+        last = group.column(group.num_columns - 1)
+        start: int = last.dictionary_page_offset or last.data_page_offset
+        return start + int(last.total_compressed_size)
+
     def close(self) -> None:
         """Close the files."""
         for opened in self._open.values():

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.config import ProcessingGuarantee
+from jetbridge.connectors import fingerprints
 from jetbridge.errors import JetbridgeError, JobError, JobStateError, SnapshotError
 from jetbridge.job import JobStatus
 from jetbridge.jobs import ownership
+from jetbridge.jobs.packing import plan_of
 from jetbridge.plan import matching
 from jetbridge.store import runs, states
 from jetbridge.store.records import JobRecord
@@ -111,7 +113,8 @@ class Executions:
 
         Raises:
             JobStateError: When it is not suspended any more.
-            SnapshotError: When what it shall run does not fit its state, or its initial snapshot cannot be read.
+            SnapshotError: When what it shall run does not fit its state, what it has read has changed, or its initial
+                snapshot cannot be read.
         """
         session = self._session
         session.check_open()
@@ -119,6 +122,7 @@ class Executions:
         if execution is not None:
             execution.wait(_LAST_WORDS)  # the output of the run before comes first
         payload = session.registry.pipeline(record.id) if anew is None else anew.payload
+        self._check_sources(record.id, payload, anew)
 
         def renew(tx: sqlite3.Connection, job: JobRecord) -> dict[str, Any]:
             changes: dict[str, Any] = {"ran": job.ran + _ran(job)}
@@ -159,6 +163,17 @@ class Executions:
                 )
             self._begin(now, payload)
         return now
+
+    def _check_sources(self, job_id: str, payload: bytes, anew: Submission | None) -> None:
+        """Before the job leaves its suspension, so that it can still be resumed when a file was restored."""
+        job = self._session.registry.get(job_id)
+        if job is None or job.status != JobStatus.SUSPENDED.value or not runs.goes_on(job):
+            return
+        if (job.engine or {}).get("ids"):
+            return  # a cluster has a newer checkpoint, and its workers see
+        body = states.load(self._session.db.reader(), job_id)
+        if body is not None and fingerprints.has_fingerprints(body):
+            fingerprints.refuse_changed_sources(body, plan_of(payload) if anew is None else anew.plan)
 
     def get(self, job_id: str) -> Execution | None:
         """The last execution of a job here, which may have ended."""

@@ -11,8 +11,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jetbridge.connectors import fingerprints
 from jetbridge.connectors.base import Source, SplittableSource
-from jetbridge.errors import SourceError
 from jetbridge.kernels.stateless import CHUNK_ITEMS
 from jetbridge.times import BEGINNING, Clock, cut, of_partitions
 from jetbridge_direct.blame import blaming_source
@@ -42,6 +42,7 @@ class Progress:
         ahead: What `Source.read` gave when it was asked whether there is anything.
         clock: How far its event time is.
         heard: When an item came last, by the monotonic clock.
+        kept: What tells whether that which was read is still there; see `jetbridge.connectors.fingerprints`.
     """
 
     partition: str
@@ -52,6 +53,7 @@ class Progress:
     ahead: tuple[list[Any], Any] | None = None
     clock: Clock = field(default_factory=Clock)
     heard: float = field(default_factory=time.monotonic)
+    kept: list[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,35 +100,30 @@ class SourceReader:
         """
         with blaming_source(self.node):
             for name in known or self.source.partitions():
-                offset, ended, *newest = known[name] if known else (self.source.start(name), False)
+                offset, ended, *more = known[name] if known else (self.source.start(name), False)
                 if ended and (end := self.source.at_end(name)) is not None:
                     ended = offset == end  # it may hold more by now
-                clock = Clock(*newest)
-                self.progress.append(Progress(name, offset, ended, issued=offset, all_issued=ended, clock=clock))
-                self._check_size(self.progress[-1])
-
-    def _check_size(self, progress: Progress) -> None:
-        """Refuse a source that has become shorter than it was when it was read."""
-        size = self.source.size(progress.partition)
-        at = None if progress.ended else self.source.position(progress.partition, progress.offset)
-        if size is not None and at is not None and at > size:
-            raise SourceError(
-                f"partition {progress.partition!r} holds {size}, and was read up to {at} before: it has become "
-                "shorter; start the job afresh"
-            )
+                newest, kept = (*more, None, None)[:2]
+                clock = Clock(newest or {})
+                if not ended:
+                    fingerprints.refuse_changed(self.source, name, offset, kept)
+                progress = Progress(name, offset, ended, issued=offset, all_issued=ended, clock=clock, kept=kept)
+                self.progress.append(progress)
 
     def offsets(self) -> dict[str, list[Any]]:
         """Where each partition stands, for the checkpoint."""
+        known = {}
         for progress in self.progress:
+            name = progress.partition
             progress.clock.advance(self._watermark, self.kernel.lags)
-        return {
-            progress.partition: [
-                self.source.at_end(progress.partition) if progress.ended else progress.offset,
-                progress.ended,
-                dict(progress.clock.newest),
-            ]
-            for progress in self.progress
-        }
+            with blaming_source(self.node):
+                offset = self.source.at_end(name) if progress.ended else progress.offset
+                if not progress.ended:
+                    progress.kept = fingerprints.kept(self.source, name, offset, progress.kept)
+            known[name] = [offset, progress.ended, dict(progress.clock.newest)]
+            if progress.kept is not None and not progress.ended:
+                known[name].append(progress.kept)
+        return known
 
     def watermark(self) -> int:
         """How far event time is in all of it: the least of its partitions' watermarks.

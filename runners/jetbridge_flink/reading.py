@@ -17,8 +17,8 @@ from apache_beam import coders
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
 from apache_beam.transforms.core import RestrictionProvider
 
+from jetbridge.connectors import fingerprints
 from jetbridge.connectors.base import Source, SplittableSource
-from jetbridge.errors import SourceError
 from jetbridge.kernels.stateless import CHUNK_ITEMS
 from jetbridge.store import values
 from jetbridge.times import cut
@@ -43,6 +43,8 @@ class Position:
         counts: What each stage of the segment received and emitted.
         sequences: The number of the next chunk for each sink, by name.
         newest: The newest time that each stage with timestamps has given.
+        kept: What tells whether that which was read is still there; see `jetbridge.connectors.fingerprints`. It may
+            be of an offset before this one, since it is not taken for each slice.
     """
 
     offset: Any
@@ -52,11 +54,12 @@ class Position:
     counts: dict[str, list[int]] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=dict)
     newest: dict[str, int] = field(default_factory=dict)
+    kept: list[Any] | None = None
 
     def encoded(self) -> bytes:
         """As plain bytes."""
-        fields = (self.offset, self.ended, self.run, self.version, self.counts, self.sequences, self.newest)
-        return values.encode(fields)
+        place = (self.offset, self.ended, self.run, self.version)
+        return values.encode((*place, self.counts, self.sequences, self.newest, self.kept))
 
     @staticmethod
     def decoded(data: bytes) -> Position:
@@ -171,18 +174,19 @@ class Slices:
         self.heard = time.monotonic()  # when an item came last
 
     def check(self, position: Position) -> None:
-        """Refuse a source that has become shorter than it was when it was read.
+        """Refuse a source that has become shorter or another one than it was when it was read.
 
         Raises:
-            SourceError: When it has.
+            SnapshotError: When it has.
         """
-        size = self.source.size(self.partition)
-        at = None if position.ended else self.source.position(self.partition, position.offset)
-        if size is not None and at is not None and at > size:
-            raise SourceError(
-                f"partition {self.partition!r} holds {size}, and was read up to {at} before: it has become "
-                "shorter; start the job afresh"
-            )
+        if not position.ended:
+            fingerprints.refuse_changed(self.source, self.partition, position.offset, position.kept)
+
+    def kept(self, position: Position) -> Position:
+        """A position with what tells later whether that which was read is still there."""
+        if position.ended:
+            return replace(position, kept=None)
+        return replace(position, kept=fingerprints.kept(self.source, self.partition, position.offset, position.kept))
 
     def ready(self, offset: Any) -> bool:
         """Whether there is anything to read; always so where only reading tells."""

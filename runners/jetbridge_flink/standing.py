@@ -36,7 +36,7 @@ def body(conn: sqlite3.Connection, plan: Plan, run: str, shards: int, savepoint:
     for node in plan.sources:
         prefix = f"{node.name}/"
         about["sources"][node.name]["partitions"] = {
-            place.removeprefix(prefix): [part["offset"], part["ended"]]
+            place.removeprefix(prefix): [part["offset"], part["ended"], {}, part.get("kept")]
             for place, part in figures.items()
             if place.startswith(prefix) and "offset" in part
         }

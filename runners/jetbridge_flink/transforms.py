@@ -198,6 +198,7 @@ class ReadFn(SegmentFn):
                         time.sleep(POLL_SECONDS)
             for name, position in parts.items():
                 if position.version > told[name]:
+                    parts[name] = position = self._slices[name].kept(position)
                     place = f"{self._node.name}/{name}"
                     yield TaggedOutput(FIGURES, partition_figures(self._source, name, place, position))
             watermark = self._watermark(parts, event_time(estimator.current_watermark()))
@@ -205,6 +206,7 @@ class ReadFn(SegmentFn):
                 # Behind all that was read: what the stages below get before it, they get before they hear of it.
                 estimator.set_watermark(beam_time(watermark))
             if not parts.ended:
+                tracker.try_claim(parts.encoded())  # with what is kept of them
                 tracker.defer_remainder(Duration.of(0))
 
     def _read(self, name: str, position: Position, watermark: int) -> Generator[TaggedOutput, None, Position]:
@@ -233,6 +235,7 @@ class ReadFn(SegmentFn):
             envelopes.added(position.counts, self._kernel.take_counts()),
             sequences,
             clock.newest,
+            position.kept,
         )
 
     def _watermark(self, parts: Parts, before: int) -> int:
@@ -378,6 +381,7 @@ def partition_figures(source: Source, partition: str, place: str, position: Posi
         "counts": position.counts,
         "offset": offset,
         "ended": position.ended,
+        "kept": position.kept,
         "position": at,
         "size": size,
         "newest": None if source.bounded else source.newest(partition),

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from jetbridge import ListSource, Pipeline, ProcessingGuarantee, StreamSource, aggregations
+from jetbridge import ListSource, Pipeline, ProcessingGuarantee, StreamSource, aggregations, sources
 from jetbridge.connectors.base import ConnectorContext
 from jetbridge.errors import ItemError
 from jetbridge.store import Database, states
@@ -356,3 +356,34 @@ def test_a_source_that_became_shorter_is_refused(bench):
     with pytest.raises(ItemError, match=r"'shrinks' failed.*shorter"):
         run.start()
     run.drop()
+
+
+def test_a_file_that_changed_is_refused_and_a_checkpoint_without_fingerprints_goes_on(bench, tmp_path):
+    file = tmp_path / "a.txt"
+    lines = [f"line {n}" for n in range(2_000)]
+    file.write_text("\n".join(lines))
+    pipeline = Pipeline.create()
+    pipeline.read_from(sources.text(file)).write_to(Pipeline.to_list("of-a-file"))
+    run = bench.submit(pipeline)
+    run.start()
+    run.step()
+    run.step()
+    run.drop()
+    body = states.load(bench.db.reader(), run.job)
+    ((offset, ended, newest, kept),) = body["sources"]["a.txt"]["partitions"].values()
+    assert kept[0] == offset > 0
+    file.write_text("\n".join(["a header", *lines]))
+    with pytest.raises(ItemError, match=r"source 'a.txt' failed.*has changed since it was read"):
+        run.start()
+    run.drop()
+    file.write_text("\n".join(lines))
+    run.start()
+    run.drop()
+    body["sources"]["a.txt"]["partitions"] = {str(file): [offset, ended, newest]}
+    with bench.db.transaction() as tx:
+        states.save(tx, run.job, body)
+    run.start()
+    while not run.host.done:
+        run.step()
+    run.drop()
+    assert StoredList(bench.db, "of-a-file").get_all() == lines
