@@ -121,7 +121,7 @@ def _note_failures() -> None:
         quit = quitter.__call__
 
         @functools.wraps(quit)
-        def call(self: Any, code: Any = None) -> NoReturn:
+        def call(self: Any, code: Any = None) -> None:
             _note_exit(code)
             quit(self, code)
 
