@@ -56,7 +56,8 @@ class Aggregating(abc.ABC, Generic[ResultT]):
                 neutral; on a stream, which has no end.
         """
         self._check_that_it_ends("aggregate")
-        return self._aggregated(AggregateNode, "aggregate", operation_of(accumulator, initial, combiner, finisher))
+        operation = operation_of("aggregate", accumulator, initial, combiner, finisher)
+        return self._aggregated(AggregateNode, "aggregate", operation)
 
     def rolling_aggregate(
         self,
@@ -84,7 +85,7 @@ class Aggregating(abc.ABC, Generic[ResultT]):
         Raises:
             PipelineError: When something is no function, or ``initial`` is not neutral.
         """
-        operation = operation_of(accumulator, initial, combiner, finisher)
+        operation = operation_of("rolling_aggregate", accumulator, initial, combiner, finisher)
         return self._aggregated(RollingNode, "rolling_aggregate", operation)
 
     @abc.abstractmethod

@@ -15,12 +15,13 @@ __all__ = ["described", "function", "operation_of"]
 
 
 def operation_of(
+    operator: str,
     accumulator: Callable[[Any, Any], Any] | AggregateOperation,
     initial: Any,
     combiner: Callable[[Any, Any], Any] | None,
     finisher: Callable[[Any], Any] | None,
 ) -> AggregateOperation:
-    """The operation that the arguments of an ``aggregate`` method mean.
+    """The operation that the arguments of ``aggregate``, or of an operator like it, mean.
 
     Raises:
         PipelineError: When they mean none.
@@ -28,11 +29,11 @@ def operation_of(
     if isinstance(accumulator, AggregateOperation):
         if initial is not None or combiner is not None or finisher is not None:
             raise PipelineError(
-                "aggregate(operation) takes no initial, combiner or finisher: the operation has its own"
+                f"{operator}(operation) takes no initial, combiner or finisher: the operation has its own"
             )
         return accumulator
-    function("aggregate", "accumulator", accumulator)
+    function(operator, "accumulator", accumulator)
     for name, fn in (("combiner", combiner), ("finisher", finisher)):
         if fn is not None:
-            function("aggregate", name, fn)
+            function(operator, name, fn)
     return folding(accumulator, initial, combiner, finisher)

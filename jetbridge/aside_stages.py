@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from typing_extensions import Self
 
@@ -83,6 +83,30 @@ class Siding(abc.ABC):
     @abc.abstractmethod
     def _then(self, kind: Any, name: str, **fields: Any) -> Self:
         """Add a stage behind this one."""
+
+
+class NotSiding:
+    """What calls no function of an item, so that nothing leaves it beside its results."""
+
+    _on_error_belongs: str
+
+    def on_error(self, then: str | Sink) -> NoReturn:
+        """Not here: it belongs to the stage whose function may fail.
+
+        Example:
+            >>> from jetbridge import Pipeline, testing
+            >>> sink = Pipeline.create().read_from(testing.items("a")).write_to(Pipeline.to_list("words"))
+            >>> sink.on_error("skip")  # doctest: +ELLIPSIS
+            Traceback (most recent call last):
+            jetbridge.errors.PipelineError: on_error cannot be called on <SinkStage 'words'>: call it before ...
+
+        Args:
+            then: As for the stages that have it.
+
+        Raises:
+            PipelineError: Always, with the way out.
+        """
+        raise PipelineError(f"on_error cannot be called on {self!r}: {self._on_error_belongs}")
 
 
 class Extending(abc.ABC):

@@ -49,7 +49,9 @@ class Client:
     act alike: jobs that this client has submitted or resumed are waited for, but
     those that read a stream never end and are suspended. When the block is left by
     an exception (Ctrl-C and a non-zero ``SystemExit`` too), all become SUSPENDED
-    at once.
+    at once. So they do when the interpreter ends with an error or with a status other
+    than 0 from ``sys.exit``, ``exit`` or ``quit``; a bare ``raise SystemExit(2)`` cannot
+    be seen outside the block and counts as a normal end.
 
     Example:
         >>> import jetbridge, tempfile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import enum
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,9 @@ from pydantic import (
 )
 
 from jetbridge.errors import ConfigError
+
+UNKNOWN = ("extra_forbidden", "no_such_attribute")
+"""The types of details of validation errors that are about a name."""
 
 
 class ProcessingGuarantee(enum.Enum):
@@ -133,8 +137,8 @@ def explain_one(details: Any, model: type[BaseModel]) -> str:
     """One of the details of a validation error in jetbridge's words."""
     name = ".".join(str(part) for part in details["loc"])
     got = f"got {_shortened(details['input'])}"
-    if details["type"] == "extra_forbidden" or details["type"] == "no_such_attribute":
-        return f"there is no '{name or details['ctx']['attribute']}' ({got}), only {', '.join(model.model_fields)}"
+    if details["type"] in UNKNOWN:
+        return unknown("", name or details["ctx"]["attribute"], got, model)
     message = details["msg"].removeprefix("Value error, ")
     for start, verb in (
         ("Input should be", "must be"),
@@ -145,6 +149,18 @@ def explain_one(details: Any, model: type[BaseModel]) -> str:
         if message.startswith(start):
             return f"{name} {verb}{message.removeprefix(start)}; {got}"
     return f"{name}: {message}; {got}"
+
+
+def unknown(what: str, name: str, about: str, model: type[BaseModel]) -> str:
+    """That there is no field of a name, which fields there are, and which was meant.
+
+    Example:
+        >>> unknown("setting ", "nam", "got 3", JobConfig)  # doctest: +ELLIPSIS
+        "there is no setting 'nam' (got 3), only name, ..., arguments; did you mean 'name'?"
+    """
+    near = difflib.get_close_matches(name, model.model_fields, 1)
+    meant = f"; did you mean '{near[0]}'?" if near else ""
+    return f"there is no {what}'{name}' ({about}), only {', '.join(model.model_fields)}{meant}"
 
 
 def _shortened(value: object) -> str:

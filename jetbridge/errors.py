@@ -12,7 +12,7 @@
     │   ├── JobStateError           the job's status does not allow the call
     │   ├── JobFailedError          join(): the job failed
     │   ├── JobCancelledError       join(): the job was cancelled (also a CancelledError)
-    │   └── TimeoutException        join(timeout): the job goes on (also a TimeoutError)
+    │   └── TimeoutException        join(timeout): it has not ended (also a TimeoutError)
     ├── SnapshotError
     ├── SourceError                 what a source was to read cannot be read
     ├── SinkError                   what a sink was to write cannot be written
@@ -96,7 +96,7 @@ class JobCancelledError(JobError, concurrent.futures.CancelledError):
 
 
 class TimeoutException(JobError, TimeoutError):
-    """The job did not end within the given time; it goes on."""
+    """The job did not end within the given time; it goes on, unless it is suspended."""
 
 
 class SnapshotError(JetbridgeError):

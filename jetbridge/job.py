@@ -195,7 +195,7 @@ class Job:
             timeout: Seconds to wait at most; None for as long as it takes.
 
         Raises:
-            TimeoutException: When the time is over; the job goes on.
+            TimeoutException: When the time is over; the job goes on, unless it is suspended.
             JobFailedError: When it failed: with the stage, the item and the traceback.
             JobCancelledError: When it was cancelled.
             ConfigError: When ``timeout`` is no number of seconds from 0 on.
@@ -204,7 +204,9 @@ class Job:
         self._last = record
         described = self._session.describe(record)
         if not JobStatus(record.status).is_terminal():
-            raise TimeoutException(f"{described} is {record.status} after {timeout:g} s; it goes on")
+            at_rest = record.status in _AT_REST and record.suspended_by != "restart"
+            cause, then = (f" ({record.cause})", "resume() goes on with it") if at_rest else ("", "it goes on")
+            raise TimeoutException(f"{described} is {record.status}{cause} after {timeout:g} s; {then}")
         if record.user_cancelled:
             raise JobCancelledError(f"{described} was cancelled")
         if record.status == JobStatus.FAILED.value:

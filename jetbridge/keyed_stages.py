@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jetbridge.aggregate_stages import Aggregating
+from jetbridge.aside_stages import NotSiding
 from jetbridge.coaggregate_stages import CoAggregating
 from jetbridge.join_stages import Joining
 from jetbridge.plan.keyed import DistinctNode, GroupNode
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 StageT = TypeVar("StageT", bound=GeneralStage)
 
 
-class GroupedStage(Aggregating[StageT], CoAggregating[StageT], Joining[StageT], KeyedServing[StageT], Stateful[StageT]):
+class GroupedStage(
+    Aggregating[StageT], CoAggregating[StageT], Joining[StageT], KeyedServing[StageT], Stateful[StageT], NotSiding
+):
     """Items with a key, on their way to a stage that works by key; nothing is one until that follows.
 
     Example:
@@ -32,6 +35,8 @@ class GroupedStage(Aggregating[StageT], CoAggregating[StageT], Joining[StageT], 
         >>> Pipeline.create().read_from(testing.items("tea", "cup")).group_by(len)
         <GroupedStage after 'items'>
     """
+
+    _on_error_belongs = "call it on the stage that follows, as in group_by(key_fn).aggregate(...).on_error('skip')"
 
     def __init__(self, stage: StageT, key_fn: Callable[[Any], Any]) -> None:
         self._stage = stage

@@ -20,7 +20,7 @@ from pydantic_settings import (
 )
 from typing_extensions import Self
 
-from jetbridge.config import explain_one
+from jetbridge.config import UNKNOWN, explain_one, unknown
 from jetbridge.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -214,7 +214,10 @@ def _explained(details: Any, given: dict[str, Any]) -> str:
     name = str(details["loc"][0])
     if name in _NOT_SHOWN:
         details = {**details, "input": "what is not shown here"}
-    return f"setting {explain_one(details, Settings)} (from {_origin(name, given)})"
+    origin = _origin(name, given)
+    if details["type"] in UNKNOWN:
+        return unknown("setting ", name, f"from {origin}", Settings)
+    return f"setting {explain_one(details, Settings)} (from {origin})"
 
 
 def _files(settings: type[BaseSettings]) -> tuple[TomlConfigSettingsSource, TomlConfigSettingsSource]:

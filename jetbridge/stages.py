@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from jetbridge.aggregate_stages import Aggregating
 from jetbridge.arguments import described, function
-from jetbridge.aside_stages import Extending, Siding
+from jetbridge.aside_stages import Extending, NotSiding, Siding
 from jetbridge.coaggregate_stages import CoAggregating
 from jetbridge.errors import PipelineError
 from jetbridge.hash_join_stages import HashJoining
@@ -81,8 +81,10 @@ class Stage(Placing):
         return f"<{type(self).__name__} '{self.name}'>"
 
 
-class SinkStage(Stage):
+class SinkStage(Stage, NotSiding):
     """The end of a branch."""
+
+    _on_error_belongs = "call it before write_to, on the stage whose function may fail"
 
 
 class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping, Siding, Extending):

@@ -112,7 +112,7 @@ class WindowedStage(CoWindowing[StageT]):
         Raises:
             PipelineError: When something is no function, or ``initial`` is not neutral.
         """
-        operation = operation_of(accumulator, initial, combiner, finisher)
+        operation = operation_of("aggregate", accumulator, initial, combiner, finisher)
         return self._then(operation, early=duration("aggregate", "early_results_period", early_results_period, least=0))
 
     def distinct(self, key_fn: Callable[[Any], Any] | None = None) -> StageT:

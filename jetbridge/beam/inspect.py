@@ -13,6 +13,7 @@ from jetbridge.beam.naming import label, stage_of
 if TYPE_CHECKING:
     from jetbridge.plan.ends import BeamNode
 
+_STEP = re.compile(r" ?\[while running '([^']*)'\]")
 _HOLDING = {
     common_urns.primitives.GROUP_BY_KEY.urn,
     common_urns.primitives.ASSIGN_WINDOWS.urn,
@@ -49,5 +50,15 @@ def failed_stage(error: BaseException) -> str | None:
         >>> failed_stage(ValueError("no [while running 'apply_beam:apply/Map(f)']"))
         'apply_beam'
     """
-    found = re.findall(r"\[while running '([^']*)'", str(error))
+    found = _STEP.findall(str(error))
     return stage_of(found[0]) or None if found else None
+
+
+def without_steps(message: str) -> str:
+    """A message without what Beam adds to it.
+
+    Example:
+        >>> without_steps("ValueError: no [while running 'apply_beam:apply/Map(f)']")
+        'ValueError: no'
+    """
+    return _STEP.sub("", message)

@@ -87,9 +87,12 @@ class _Shown(logging.Handler):
 def show_messages() -> None:
     """In the client: make INFO of the logger ``jetbridge`` visible, unless the user has configured logging."""
     logger = logging.getLogger("jetbridge")
-    if logger.handlers or _configured():
+    if logger.handlers:
         return
-    logger.addHandler(_Shown())
+    if not _configured():
+        logger.addHandler(_Shown())
+    elif not _configured_by_beam():  # whose handler shows the messages
+        return
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.INFO)
 
@@ -97,3 +100,19 @@ def show_messages() -> None:
 def _configured() -> bool:
     """Whether the user has; a handler that shows nothing is none, such as stands there while Beam is imported."""
     return any(not isinstance(handler, logging.NullHandler) for handler in logging.getLogger().handlers)
+
+
+def _configured_by_beam() -> bool:
+    """Whether the user's import of Beam has configured logging, by a warning to the root logger.
+
+    The user's own ``basicConfig()`` looks the same, so without Beam it is taken for that.
+    """
+    root = logging.getLogger()
+    if "apache_beam" not in sys.modules or root.level != logging.WARNING or len(root.handlers) != 1:
+        return False
+    [handler] = root.handlers
+    return (
+        type(handler) is logging.StreamHandler
+        and handler.level == logging.NOTSET
+        and getattr(handler.formatter, "_fmt", None) == logging.BASIC_FORMAT
+    )

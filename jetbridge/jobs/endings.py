@@ -1,19 +1,23 @@
 """How the interpreter ends, so that clients which nobody has shut down end in the same way.
 
 After a normal end jobs are waited for. After an unhandled exception, Ctrl-C or
-an exit status other than 0 they are not: an error must not hang.
+an exit status other than 0 they are not: an error must not hang. One status is not
+seen: that of a bare ``raise SystemExit(2)`` outside a client's ``with`` block, which
+the interpreter tells nobody. It counts as a normal end.
 """
 
 from __future__ import annotations
 
 import atexit
+import builtins
 import functools
+import opcode
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
     from jetbridge.jobs.session import Session
 
@@ -24,13 +28,17 @@ interrupted = False
 
 _open: list[Session] = []
 _cause: str | None = None
+_program: FrameType | None = None
+"""The outermost frame of the main thread: when it has ended, so has the program."""
 
 
 def watch(session: Session) -> None:
     """End a session with the interpreter, unless it has ended before."""
+    global _program
     _open[:] = [each for each in _open if not each.closed]
     _open.append(session)
     _note_failures()
+    _program = _program or _outermost_frame()
     # Hooks run in reverse order, and the session's must be the first of all that it uses.
     atexit.unregister(_end)
     atexit.register(_end)
@@ -48,10 +56,11 @@ def cause_of(error: BaseException | None) -> str | None:
 
 def _end() -> None:
     global interrupted
+    cause = None if _returned(_program) else _cause
     for session in _open:
         try:
-            if _cause is not None:
-                session.abandon(_cause)
+            if cause is not None:
+                session.abandon(cause)
             else:
                 session.finish()
         except KeyboardInterrupt:
@@ -61,18 +70,31 @@ def _end() -> None:
 
 
 def note(error: BaseException | None) -> None:
-    """Hear of the exception that ends this program."""
+    """Hear of the exception that ends this program, unless somebody catches it."""
     global _cause
     # An interactive session goes on after an exception.
     if not hasattr(sys, "ps1") and not sys.flags.interactive:
         _cause = cause_of(error)
 
 
+def _outermost_frame() -> FrameType | None:
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def _returned(frame: FrameType | None) -> bool:
+    """Whether a frame came to its end, so that what was raised in it was caught; the last instruction tells."""
+    return frame is not None and opcode.opname[frame.f_code.co_code[frame.f_lasti]].startswith("RETURN")
+
+
 def _note_failures() -> None:
     """Hear of exceptions that nobody handles, and of the exit status.
 
-    The interpreter tells its exit hooks neither. A status other than 0 is seen
-    when it goes through ``sys.exit``, as that of argparse, click and typer does.
+    The interpreter tells its exit hooks neither. A status other than 0 is seen when
+    it goes through ``sys.exit``, as that of argparse, click and typer does, or
+    through ``exit`` and ``quit``.
     """
     if not hasattr(sys.excepthook, "_jetbridge"):
         previous = sys.excepthook
@@ -89,9 +111,24 @@ def _note_failures() -> None:
 
         @functools.wraps(leave)
         def exit(status: Any = None, /) -> NoReturn:
-            if threading.current_thread() is threading.main_thread():
-                note(SystemExit(status))
+            _note_exit(status)
             leave(status)
 
         exit._jetbridge = True  # type: ignore[attr-defined]
         sys.exit = exit
+    quitter: Any = type(getattr(builtins, "exit", None))  # none without the module "site"; IPython has its own
+    if quitter.__module__ == "_sitebuiltins" and not hasattr(quitter.__call__, "_jetbridge"):
+        quit = quitter.__call__
+
+        @functools.wraps(quit)
+        def call(self: Any, code: Any = None) -> None:
+            _note_exit(code)
+            quit(self, code)
+
+        call._jetbridge = True  # type: ignore[attr-defined]
+        quitter.__call__ = call
+
+
+def _note_exit(status: Any) -> None:
+    if threading.current_thread() is threading.main_thread():  # elsewhere it ends that thread
+        note(SystemExit(status))

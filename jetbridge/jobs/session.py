@@ -187,7 +187,7 @@ class Session:
                         _say(f"waiting for {self.describe(record)}; Ctrl-C suspends it")
                     execution.wait()
         except BaseException as error:
-            self.abandon(f"its client ended with {type(error).__name__} while it waited for the job")
+            self._abandon(f"its client ended with {type(error).__name__} while it waited for the job")
             raise
         self._note_failures()
         self._close()
@@ -212,30 +212,39 @@ class Session:
                 _say(f"{self.describe(record)} never ends and is SUSPENDED; new_job_if_absent or resume goes on")
 
     def abandon(self, cause: str) -> None:
-        """End at once: the jobs of this client become SUSPENDED, and their workers are killed.
+        """End at once: the jobs of this client become SUSPENDED, and their workers are killed. It says which.
 
         Args:
             cause: Why, for `Job.suspension_cause`.
         """
+        for record in self._abandon(cause):
+            _say(
+                f"{self.describe(record)} is SUSPENDED, since its client did not end normally; "
+                "new_job_if_absent or resume goes on"
+            )
+
+    def _abandon(self, cause: str) -> list[JobRecord]:
+        left: list[JobRecord] = []
         if self.closed or not self.ours:
-            return
+            return left
         self.jobs.close()
         running = self.jobs.running
         for execution in running:
             # What cannot be written now is found by the next reader: the owner will be dead.
             with contextlib.suppress(StoreError):
-                self._give_up(execution.job_id, cause)
+                left += self._give_up(execution.job_id, cause)
             execution.kill()
         for execution in running:
             execution.wait(_LAST_WORDS)
         self._close()
+        return left
 
-    def _give_up(self, job_id: str, cause: str) -> None:
+    def _give_up(self, job_id: str, cause: str) -> list[JobRecord]:
         while True:
             record = self.registry.get(job_id)
             owner = (record and record.owner) or {}
             if record is None or owner.get("client") != self.id:
-                return
+                return []
             done = self.registry.transition(
                 job_id,
                 [status.value for status in JobStatus.leading_to(JobStatus.SUSPENDED)],
@@ -246,7 +255,7 @@ class Session:
                 suspended_by="client",
             )
             if done or JobStatus(record.status).is_terminal():
-                return
+                return [record] if done else []
 
     def _close(self) -> None:
         self.jobs.close()

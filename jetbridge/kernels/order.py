@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jetbridge.kernels.failure import FAILURES, describe, stage_error
+from jetbridge.kernels.failure import FAILURES, stage_error
 from jetbridge.kernels.keyed import KeyedKernel, Keys, Splitter, State, decode, encode
 from jetbridge.kernels.stateless import CHUNK_ITEMS
 
@@ -21,7 +21,7 @@ def arranged(name: str, keys: list[Any] | None, items: list[Any], reverse: bool)
     except TypeError as error:
         kinds = sorted({type(key).__name__ for key in (items if keys is None else keys)})
         mixed = TypeError(
-            f"{describe(error)}; the {'items are' if keys is None else 'keys are'} of type {' and '.join(kinds)}: "
+            f"{error}; the {'items are' if keys is None else 'keys are'} of type {' and '.join(kinds)}: "
             "give a key_fn whose results compare with each other"
         )
         raise stage_error("sort", name, "comparing", mixed) from error

@@ -13,13 +13,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetbridge.beam.inspect import failed_stage
+from jetbridge.beam.inspect import failed_stage, without_steps
 from jetbridge.config import ProcessingGuarantee
 from jetbridge.connectors import outbox
 from jetbridge.connectors.base import ConnectorContext
-from jetbridge.errors import DiskFullError, JetbridgeError
+from jetbridge.errors import DiskFullError, ItemError, JetbridgeError
 from jetbridge.jobs.packing import unpack
 from jetbridge.kernels.failure import as_record
+from jetbridge.plan.ends import BeamNode
 from jetbridge.plan.services import uses_services
 from jetbridge.store import snapshots, states
 from jetbridge.store.database import Database
@@ -71,6 +72,7 @@ class Job:
         self._orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._ordered = threading.Event()
         self._unbounded = False
+        self._transforms: set[str] = set()  # the names of stages with a Beam transform of the user's
 
     def run(self) -> int:
         """Run it; what it ends in is in the registry afterwards."""
@@ -95,6 +97,7 @@ class Job:
         payload = unpack(spec["payload"])
         plan = payload.plan
         self._unbounded = plan.unbounded
+        self._transforms = {node.name for node in plan.nodes if isinstance(node, BeamNode)}
         if uses_services(plan.nodes):
             with contextlib.suppress(OSError):
                 self.channel.send({"type": "serving"})
@@ -212,6 +215,8 @@ class Job:
     def _fail(self, error: BaseException) -> None:
         spec = self.spec
         record = as_record(error, failed_stage(error))
+        if not isinstance(error, ItemError) and record["stage"] in self._transforms:
+            record["message"] = f"apply_beam '{record['stage']}' failed: {without_steps(record['message'] or '')}"
         fields: dict[str, Any] = {"error": record, "owner": None}
         if spec.get("suspend_on_failure"):
             fields |= {"status": "SUSPENDED", "cause": record["message"], "suspended_by": "failure"}

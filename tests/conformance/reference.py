@@ -19,7 +19,7 @@ import support
 
 from jetbridge import Pipeline, aggregations, services, sinks, sources, windows
 from jetbridge.aggregate_stages import Aggregating
-from jetbridge.aside_stages import Extending, Siding
+from jetbridge.aside_stages import Extending, NotSiding, Siding
 from jetbridge.coaggregate_stages import AggregateBuilder, CoAggregating, CoWindowing
 from jetbridge.hash_join_stages import HashJoinBuilder, HashJoining
 from jetbridge.join_stages import Joining
@@ -68,7 +68,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = (
 
 OWNERS = (Pipeline, BatchStage, StreamStage, GroupedStage, WindowedStage, AggregateBuilder, HashJoinBuilder)
 ALSO_GROUPED = (Aggregating, CoAggregating, Stateful)
-NOT_ONES = {WindowedStage.of.__func__, StreamStage.sort}  # type: ignore[attr-defined]
+NOT_ONES = {WindowedStage.of.__func__, StreamStage.sort, NotSiding.on_error}  # type: ignore[attr-defined]
 """How a stage makes windows, and what only refuses."""
 ELSEWHERE = {
     "add_timestamps": "with_timestamps",

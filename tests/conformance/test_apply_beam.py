@@ -71,7 +71,8 @@ def test_its_failures_are_told_like_all_others(jet, beam):
     pipeline, results = Pipeline.create(), jet.list()
     stage = pipeline.read_from(Pipeline.from_list("n", [1, 0])).apply_beam(beam.Map(lambda x: 1 // x))
     stage.set_name("divide").write_to(Pipeline.to_list(results.name))
-    with pytest.raises(JobFailedError, match="divide") as caught:
+    headline = r"^job .* failed: apply_beam 'divide' failed: ZeroDivisionError: [\w ]+ by zero\n"
+    with pytest.raises(JobFailedError, match=headline) as caught:
         jet.run(pipeline)
     assert "ZeroDivisionError" in str(caught.value)
     assert caught.value.stage == "divide"

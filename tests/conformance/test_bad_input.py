@@ -29,15 +29,16 @@ class TestFunctions:
             (lambda s, bad: s.group_by(bad), "group_by"),
             (lambda s, bad: s.aggregate(accumulator=bad, initial=0), "aggregate"),
             (lambda s, bad: s.group_by(str).aggregate(accumulator=bad, initial=0), "aggregate"),
+            (lambda s, bad: s.rolling_aggregate(bad), "rolling_aggregate"),
             (lambda s, bad: s.apply(bad), "apply"),
         ],
-        ids=["map", "filter", "flat_map", "group_by", "aggregate", "keyed-aggregate", "apply"],
+        ids=["map", "filter", "flat_map", "group_by", "aggregate", "keyed-aggregate", "rolling_aggregate", "apply"],
     )
     @pytest.mark.parametrize("bad", [3, None, "upper", [len]], ids=type_name)
     def test_is_refused_where_it_is_given(self, call, operator, bad, says):
         with pytest.raises(PipelineError) as caught:
             call(numbers(), bad)
-        says(caught, operator, "callable", repr(bad), f"({type(bad).__name__})")
+        says(caught, f"{operator} must be given a callable", repr(bad), f"({type(bad).__name__})")
 
     @pytest.mark.parametrize(
         ("call", "operator", "parameter"),
@@ -60,8 +61,10 @@ class TestFunctions:
         says(caught, "accumulate", "function", "None")
 
     def test_an_operation_and_arguments(self):
-        with pytest.raises(PipelineError, match="operation"):
+        with pytest.raises(PipelineError, match=r"^aggregate\(operation\) takes no initial"):
             numbers().aggregate(aggregations.counting(), initial=1)
+        with pytest.raises(PipelineError, match=r"^rolling_aggregate\(operation\) takes no initial"):
+            numbers().rolling_aggregate(aggregations.counting(), initial=1)
 
     @pytest.mark.parametrize("initial", [1, "x", [1]], ids=type_name)
     def test_an_initial_that_is_not_neutral(self, initial, says):

@@ -181,3 +181,23 @@ def test_a_stage_that_calls_no_function_has_none(build, says):
     with pytest.raises(PipelineError) as caught:
         build(Pipeline.create().read_from(StreamSource("n"))).on_error("skip")
     says(caught, "calls no function of an item")
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda s: s.write_to(Pipeline.to_list("results")),
+            r"<SinkStage 'results'>: call it before write_to, on the stage whose function may fail$",
+        ),
+        (
+            lambda s: s.group_by(str),
+            r"<GroupedStage after 'n'>: call it on the stage that follows, as in group_by\(key_fn\)\.aggregate",
+        ),
+    ],
+    ids=["sink", "grouped"],
+)
+@pytest.mark.parametrize("then", ["skip", Pipeline.to_list("bad")], ids=["skip", "sink"])
+def test_what_is_no_stage_with_a_function_says_where_it_belongs(build, message, then):
+    with pytest.raises(PipelineError, match=f"^on_error cannot be called on {message}"):
+        build(Pipeline.create().read_from(Pipeline.from_list("n", [1]))).on_error(then)

@@ -52,7 +52,7 @@ def test_a_guarantee_may_be_its_name_and_a_time_a_timedelta():
         ("timeout_millis", 1.5, "must be a valid integer; got 1.5"),
         ("arguments", [1], "must be a valid dictionary"),
         ("arguments", {"a": {1, 2}}, "arguments.a"),
-        ("guarantee", "NONE", "there is no 'guarantee' .* only name, processing_guarantee"),
+        ("guarantee", "NONE", "there is no 'guarantee' .* only name, processing_guarantee.*; did you mean"),
     ],
     ids=str,
 )

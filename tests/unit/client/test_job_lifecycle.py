@@ -204,6 +204,14 @@ class TestTimes:
         gate.open()
         job.join(DEADLINE)
 
+    def test_join_says_of_a_suspended_job_that_it_does_not_go_on(self, jet, pipeline, gate):
+        job = jet.submit(pipeline(gate), JobConfig(name="orders"))
+        gate.reached()
+        job.suspend()
+        message = rf"job 'orders' .* is SUSPENDED \({job.suspension_cause}\) after 0.05 s; resume\(\) goes on with it"
+        with pytest.raises(TimeoutException, match=message):
+            job.join(timeout=0.05)
+
     @pytest.mark.parametrize("timeout", [-1, -0.001, float("nan"), "1", True], ids=repr)
     def test_a_timeout_that_is_none(self, jet, pipeline, timeout):
         job = jet.submit(pipeline())

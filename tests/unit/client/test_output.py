@@ -147,6 +147,32 @@ def test_a_jobs_own_messages_are_shown_without_any_logging_of_the_script(begin, 
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("setup", "shown"),
+    [
+        ("pass", ["INFO:jetbridge.orders:milk"]),
+        ("logging.getLogger('jetbridge').setLevel(logging.WARNING)", []),
+        ("logging.basicConfig(format='%(message)s', force=True)", []),
+    ],
+    ids=["nothing", "a level", "a format"],
+)
+def test_importing_beam_first_configures_no_logging(script, setup, shown):
+    # Importing Beam logs a warning, which configures logging, unless all packages are there that it looks for.
+    done = script(f"""
+        import apache_beam
+        import logging
+        logging.warning("as importing Beam does")
+        import jetbridge
+        from jetbridge import JobConfig, Pipeline
+        {setup}
+        with jetbridge.connect() as client:
+            pipeline = Pipeline.create()
+            pipeline.read_from(Pipeline.from_list("items", ["milk"])).write_to(Pipeline.to_logger())
+            client.get_jet().submit(pipeline, JobConfig(name="orders")).join()
+        """)
+    assert [line for line in done.stderr.splitlines() if "milk" in line] == shown
+
+
 def test_numbers_at_random_differ_between_jobs(client, jet, pipeline):
     import random
 

@@ -57,7 +57,12 @@ def test_the_data_folder_does_not_move_with_the_working_directory(folder, monkey
         ({"parallelism": 0}, "parallelism must be greater"),
         ({"home": 5}, "home is not a valid path"),
         ({"flink_url": "localhost"}, "flink_url must be an address such as http"),
-        ({"paralelism": 2}, r"there is no 'paralelism' \(got 2\), only runner, home, parallelism"),
+        (
+            {"paralelism": 2},
+            r"^there is no setting 'paralelism' \(from the argument paralelism\), only runner, home, .*, hazelcast; "
+            r"did you mean 'parallelism'\?$",
+        ),
+        ({"zzz": 2}, r"^there is no setting 'zzz' \(from the argument zzz\), only runner, home, .*, hazelcast$"),
     ],
     ids=str,
 )

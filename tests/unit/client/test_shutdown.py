@@ -117,10 +117,12 @@ class TestOfTheInterpreter:
         [
             ("raise ValueError('no milk')", 1, "its client ended with ValueError: no milk"),
             ("sys.exit(3)", 3, "its client ended with exit status 3"),
+            ("exit(3)", 3, "its client ended with exit status 3"),
+            ("quit('no milk')", 1, "its client ended with exit status no milk"),
             ("import argparse; argparse.ArgumentParser().error('what')", 2, "its client ended with exit status 2"),
             ("os.kill(os.getpid(), 2); time.sleep(9)", -signal.SIGINT, "its client ended with KeyboardInterrupt"),
         ],
-        ids=["exception", "exit", "argparse", "interrupt"],
+        ids=["exception", "sys.exit", "exit", "quit", "argparse", "interrupt"],
     )
     def test_another_end_does_not(self, home, begin, gate, end, returncode, cause):
         script = begin(f"""
@@ -131,6 +133,64 @@ class TestOfTheInterpreter:
         _, err = script.communicate(timeout=DEADLINE)
         assert script.returncode == returncode, err
         assert status_of(home) == ("SUSPENDED", cause)
+        [line] = [line for line in err.splitlines() if line.startswith("jetbridge: ")]
+        assert line.startswith("jetbridge: job 'orders' (")
+        assert line.endswith(
+            ") is SUSPENDED, since its client did not end normally; new_job_if_absent or resume goes on"
+        )
+
+    @pytest.mark.parametrize(
+        ("end", "error"),
+        [
+            ("sys.exit(3)", "SystemExit"),
+            ("exit(3)", "SystemExit"),
+            ("import argparse; argparse.ArgumentParser().error('what')", "SystemExit"),
+            ("sys.excepthook(ValueError, ValueError('no milk'), None)", "()"),
+        ],
+        ids=["sys.exit", "exit", "argparse", "excepthook"],
+    )
+    def test_what_is_caught_does_not_end_the_program(self, home, begin, gate, end, error):
+        script = begin(f"""
+            def main():
+                job = jetbridge.connect().get_jet().submit(gated(), JobConfig(name="orders"))
+                reached()
+                try:
+                    {end}
+                except {error}:
+                    pass
+                print("end", flush=True)
+            main()
+            """)
+        assert script.stdout.readline() == "end\n"
+        gate.open()
+        _, err = script.communicate(timeout=DEADLINE)
+        assert script.returncode == 0, err
+        assert status_of(home) == ("COMPLETED", None)
+
+    def test_a_program_that_catches_one_exit_and_ends_with_another(self, home, begin, gate):
+        script = begin("""
+            job = jetbridge.connect().get_jet().submit(gated(), JobConfig(name="orders"))
+            reached()
+            try:
+                sys.exit(3)
+            except SystemExit:
+                sys.exit(4)
+            """)
+        _, err = script.communicate(timeout=DEADLINE)
+        assert script.returncode == 4, err
+        assert status_of(home) == ("SUSPENDED", "its client ended with exit status 4")
+
+    def test_a_bare_system_exit_in_a_block_is_seen_whatever_raises_it(self, home, begin, gate):
+        script = begin("""
+            with jetbridge.connect() as client:
+                client.get_jet().submit(gated(), JobConfig(name="orders"))
+                reached()
+                raise SystemExit(3)
+            """)
+        _, err = script.communicate(timeout=DEADLINE)
+        assert script.returncode == 3, err
+        assert "is SUSPENDED, since its client did not end normally" in err
+        assert status_of(home) == ("SUSPENDED", "its client ended with exit status 3")
 
     def test_exit_status_zero_waits(self, home, begin, gate):
         script = begin("""

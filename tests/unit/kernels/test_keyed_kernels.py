@@ -304,3 +304,4 @@ def test_sort_says_which_types_do_not_compare(kit, items, together):
     assert caught.value.stage == "stage"
     for item in items:
         assert type(item).__name__ in str(caught.value)
+    assert str(caught.value).count("TypeError") == 1
