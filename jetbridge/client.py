@@ -6,12 +6,14 @@ import logging
 import secrets
 from typing import TYPE_CHECKING, cast
 
+from jetbridge.checks import described
 from jetbridge.config import JobConfig
 from jetbridge.connectors import fingerprints
 from jetbridge.errors import (
     ConfigError,
     JetbridgeError,
     JobAlreadyExistsError,
+    JobError,
     JobStateError,
     PipelineError,
     SinkError,
@@ -239,8 +241,11 @@ class JetService:
 
         Args:
             job_id: A job's ``id``.
+
+        Raises:
+            JobError: When it is no text.
         """
-        record = self._session.read(job_id)
+        record = self._session.read(_text("id", job_id))
         return None if record is None else Job(self._session, record)
 
     def get_job_by_name(self, name: str) -> Job | None:
@@ -248,9 +253,12 @@ class JetService:
 
         Args:
             name: The name in the job's config.
+
+        Raises:
+            JobError: When it is no text.
         """
         self._session.check_open()
-        record = self._session.registry.by_name(name)
+        record = self._session.registry.by_name(_text("name", name))
         return None if record is None else Job(self._session, self._session.settled(record))
 
     def get_jobs(self, name: str | None = None) -> list[Job]:
@@ -258,9 +266,13 @@ class JetService:
 
         Args:
             name: Only jobs of this name.
+
+        Raises:
+            JobError: When it is no text.
         """
         self._session.check_open()
         settled = self._session.settled
+        name = None if name is None else _text("name", name)
         return [Job(self._session, settled(record)) for record in self._session.registry.all(name)]
 
     def get_job_state_snapshots(self) -> list[JobStateSnapshot]:
@@ -338,3 +350,14 @@ class JetService:
                 ", ".join(running),
                 ", ".join(given),
             )
+
+
+def _text(what: str, value: str) -> str:
+    """What was given as a job's id or name, when it can be one."""
+    if not isinstance(value, str):
+        raise JobError(f"the {what} of a job is a str; got {described(value)}: a Job has its own as job.{what}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise JobError(f"the {what} of a job is valid Unicode text; got {value!r}") from error
+    return value

@@ -87,7 +87,8 @@ class JobConfig(BaseModel):
             it is suspended; -1 or 0 for ever.
         metrics_enabled: Whether `Job.get_metrics` has figures.
         store_metrics_after_job_completion: Whether it has them when the job has ended.
-        arguments: Values of your own that travel with the job; values that JSON has.
+        arguments: Values of your own that travel with the job; values that JSON has. Its connectors and services find
+            them as ``context.arguments`` in what they are opened with.
 
     Raises:
         ConfigError: For a field that does not exist or a value that is not allowed.

@@ -6,7 +6,6 @@
     ├── ConfigError                 a setting or a JobConfig field (also a ValueError)
     ├── PipelineError               a pipeline that cannot be built or run (also a ValueError)
     ├── UnsupportedByRunnerError    the runner cannot do what was asked
-    │   └── NotYetSupportedError    a documented call that this version does not carry out
     ├── JobError
     │   ├── JobAlreadyExistsError   the name is taken by an active job
     │   ├── JobStateError           the job's status does not allow the call
@@ -18,6 +17,7 @@
     ├── SinkError                   what a sink was to write cannot be written
     ├── ItemError                   a user's function or an item failed in a stage
     ├── SerializationError          a value or a function cannot be stored or read back
+    │   ├── KeyTypeError            a key is of a type that cannot be one (also a TypeError)
     │   └── UnknownTypeError        a stored value is of a class that this process has not registered
     ├── StoreError                  the data folder
     │   ├── DataFolderError         is no usable folder
@@ -50,10 +50,6 @@ class PipelineError(JetbridgeError, ValueError):
 
 class UnsupportedByRunnerError(JetbridgeError):
     """The chosen runner cannot honour what was asked; nothing was started."""
-
-
-class NotYetSupportedError(UnsupportedByRunnerError):
-    """A documented call that this version of jetbridge does not carry out yet."""
 
 
 class JobError(JetbridgeError):
@@ -139,6 +135,10 @@ class ItemError(JetbridgeError):
 
 class SerializationError(JetbridgeError):
     """A function cannot travel to the worker, or a value cannot be stored or read back."""
+
+
+class KeyTypeError(SerializationError, TypeError):
+    """A key of a map or of a ``group_by`` is of a type that has no stable bytes: the message lists those that have."""
 
 
 class UnknownTypeError(SerializationError):

@@ -11,7 +11,7 @@ from jetbridge.join_stages import Joining
 from jetbridge.plan.keyed import DistinctNode, GroupNode
 from jetbridge.service_stages import KeyedServing
 from jetbridge.sides import Side
-from jetbridge.stages import ROLLING, GeneralStage, SinkStage, StreamStage, endless
+from jetbridge.stages import GeneralStage, SinkStage, StreamStage, endless
 from jetbridge.stateful_stages import Stateful
 from jetbridge.windowed_stages import WindowedStage
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from jetbridge.windows import Window
 
 StageT = TypeVar("StageT", bound=GeneralStage)
+_TIMED = "give it times and a window (with_timestamps(...).group_by(...).window(...)"
+_KEYED = f"{_TIMED}), or use rolling_aggregate(...) for a result after each item"
+_TOGETHER = f"{_TIMED}.aggregate(aggregations.to_list())), or use rolling_aggregate(...), or leave group_by out"
+"""The way out for who wants all items of a key."""
 
 
 class GroupedStage(
@@ -89,7 +93,7 @@ class GroupedStage(
         Raises:
             PipelineError: On a stream, which has no end.
         """
-        self._check_that_it_ends("group_by(...).write_to", "use rolling_aggregate(...), or write the items ungrouped")
+        self._check_that_it_ends("group_by(...).write_to", _TOGETHER)
         return self.collect().write_to(sink)
 
     def collect(self) -> StageT:
@@ -104,10 +108,10 @@ class GroupedStage(
         Raises:
             PipelineError: On a stream, which has no end.
         """
-        self._check_that_it_ends("collect")
+        self._check_that_it_ends("collect", _TOGETHER)
         return self._then(GroupNode, "group_by")
 
-    def _check_that_it_ends(self, operator: str, way_out: str = ROLLING) -> None:
+    def _check_that_it_ends(self, operator: str, way_out: str = _KEYED) -> None:
         if isinstance(self._stage, StreamStage):
             raise endless(operator, way_out)
 

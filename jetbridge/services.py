@@ -49,8 +49,8 @@ class ServiceFactory:
         <BatchStage 'map_using_service'>
 
     Attributes:
-        create: Given a `jetbridge.connectors.ConnectorContext` (the job's name and
-            id, the stage, the data folder, a logger), returns the service, which
+        create: Given a `jetbridge.connectors.ConnectorContext` (the job's name,
+            id and arguments, the stage, the data folder, a logger), returns the service, which
             is not None. For `map_using_service_async` it may be a coroutine function.
         destroy: Given the service, unmakes it; None when there is nothing to do.
             For `map_using_service_async` it may be a coroutine function.

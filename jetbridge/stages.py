@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from jetbridge.pipeline import Pipeline
 
 Result = TypeVar("Result")
-ROLLING = "use rolling_aggregate(...) for a result after each item"
+ROLLING = (
+    "give it times and a window (with_timestamps(...).window(...)), "
+    "or use rolling_aggregate(...) for a result after each item"
+)
 """The way out for who wants an aggregate of a stream."""
 
 
@@ -329,7 +332,11 @@ class StreamStage(GeneralStage, Aggregating["StreamStage"], CoAggregating["Strea
         Raises:
             PipelineError: Always, with the way out.
         """
-        raise endless("sort", "sort in a batch pipeline over what this one writes")
+        raise endless(
+            "sort",
+            "give it times and a window (with_timestamps(...).window(...).aggregate(aggregations.sorting())), "
+            "or sort in a batch pipeline over what this one writes",
+        )
 
     def _check_that_it_ends(self, operator: str, way_out: str = ROLLING) -> NoReturn:
         raise endless(operator, way_out)

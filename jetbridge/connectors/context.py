@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -13,8 +17,8 @@ class ConnectorContext:
     Example:
         >>> from jetbridge.connectors import ConnectorContext
         >>> context = ConnectorContext(job_id="1", job_name="watch", run="r1", stage="map", home=".jetbridge")
-        >>> context.logger.name, context.exactly_once
-        ('jetbridge.watch', False)
+        >>> context.logger.name, context.exactly_once, context.arguments.get("region", "everywhere")
+        ('jetbridge.watch', False, 'everywhere')
 
     Attributes:
         job_id: The job's id.
@@ -27,6 +31,7 @@ class ConnectorContext:
         exactly_once: Whether the job has that guarantee: a chunk that comes again is then the
             same, and must be left out. With less it may hold other items, and must be written.
         fresh: For a sink: whether nothing of its run was written before this start.
+        arguments: What the job's config has as `JobConfig.arguments`; not to be changed.
     """
 
     job_id: str
@@ -37,6 +42,7 @@ class ConnectorContext:
     unbounded: bool = False
     exactly_once: bool = False
     fresh: bool = False
+    arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def logger(self) -> logging.Logger:

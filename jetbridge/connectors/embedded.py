@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from jetbridge.connectors.base import BadItem, ConnectorContext, Sink, SinkChunk, Source, SplittableSource
 from jetbridge.connectors.memory import checked_name
-from jetbridge.errors import PipelineError
-from jetbridge.kernels.keys import KeyTypeError
+from jetbridge.errors import KeyTypeError, PipelineError
 from jetbridge.store import lists, maps, streams, values
 from jetbridge.store.database import Database
 

@@ -50,6 +50,7 @@ def discard(home: str | os.PathLike[str], record: JobRecord, payload: bytes, che
             "home": str(home),
             "unbounded": record.unbounded,
             "exactly_once": record.config["processing_guarantee"] == ProcessingGuarantee.EXACTLY_ONCE.value,
+            "arguments": record.config.get("arguments", {}),
         },
     }
     try:

@@ -6,9 +6,10 @@ from collections import deque
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
+from jetbridge.errors import KeyTypeError
 from jetbridge.kernels.failure import at_hand, item_error, short_repr
 from jetbridge.kernels.keyed import KeyedKernel, Keys, Splitter, State, decode, encode, restored
-from jetbridge.kernels.keys import KeyTypeError, canonical
+from jetbridge.kernels.keys import canonical
 from jetbridge.kernels.stateless import CHUNK_ITEMS
 from jetbridge.times import TimedItems
 

@@ -11,11 +11,11 @@ from collections import defaultdict
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jetbridge.errors import ItemError
+from jetbridge.errors import ItemError, KeyTypeError
 from jetbridge.kernels.failure import FAILURES, at_hand, item_error
 from jetbridge.kernels.group import GroupKernel
 from jetbridge.kernels.keyed import PLAIN, KeyedKernel, Keys, Splitter, State, decode, encode, is_odd, restored
-from jetbridge.kernels.keys import KeyTypeError, canonical, shards_of
+from jetbridge.kernels.keys import canonical, shards_of
 from jetbridge.kernels.ports import PortSplitter, ported
 from jetbridge.kernels.stateless import CHUNK_ITEMS
 from jetbridge.times import Behind, TimedItems

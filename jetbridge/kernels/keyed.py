@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, MutableMapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from jetbridge.errors import KeyTypeError
 from jetbridge.kernels.failure import FAILURES, at_hand, item_error
-from jetbridge.kernels.keys import KeyTypeError, canonical, shard_of, shards_of
+from jetbridge.kernels.keys import canonical, shard_of, shards_of
 from jetbridge.times import END
 
 if TYPE_CHECKING:

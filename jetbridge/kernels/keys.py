@@ -14,6 +14,8 @@ import zlib
 from decimal import Decimal
 from typing import Any
 
+from jetbridge.errors import KeyTypeError
+
 KEY_TYPES = (
     "None, bool, int, float, str, bytes, datetime, date, time, timedelta, Decimal, UUID, Enum, "
     "and tuples and frozensets of these"
@@ -23,10 +25,6 @@ _DECIMAL_NAN = Decimal("NaN")
 _PLAIN = frozenset({int, str, bytes, bool, type(None), dt.datetime, dt.date, uuid.UUID})
 _NUMBERS = frozenset({int, float, bool, Decimal})
 _MIX = 0x9E3779B1
-
-
-class KeyTypeError(TypeError):
-    """A key is of a type that has no stable bytes."""
 
 
 def canonical(key: Any) -> Any:

@@ -7,10 +7,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from jetbridge.errors import ItemError, JetbridgeError
+from jetbridge.errors import ItemError, JetbridgeError, KeyTypeError
 from jetbridge.kernels.failure import FAILURES, at_hand, describe, item_error, user_traceback
 from jetbridge.kernels.keyed import PLAIN, Keys
-from jetbridge.kernels.keys import KeyTypeError, canonical, key_bytes
+from jetbridge.kernels.keys import canonical, key_bytes
 from jetbridge.services import Lookup, ServiceFactory
 from jetbridge.times import TimedItems
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import operator
-from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any
 
 from jetbridge.store import chunks, structures
+from jetbridge.store.indexed import Indexed
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
 
 
-class StoredList(structures.Stored):
+class StoredList(Indexed):
     """A durable list that many threads and processes may append to.
 
     It answers to the Hazelcast client's names and to a Python list's habits.
@@ -77,39 +77,7 @@ class StoredList(structures.Stored):
 
     def contains(self, item: Any) -> bool:
         """Whether an equal item is in the list; it is searched from the start."""
-        return any(item in chunk for chunk in self._chunks(0, None))
-
-    def __contains__(self, item: object) -> bool:
-        return self.contains(item)
-
-    def __iter__(self) -> Iterator[Any]:
-        """The items that the list has now, a few thousand in memory at a time."""
-        for chunk in self._chunks(0, None):
-            yield from chunk
-
-    @overload
-    def __getitem__(self, index: SupportsIndex, /) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice, /) -> list[Any]: ...
-    def __getitem__(self, index: SupportsIndex | slice, /) -> Any:
-        if isinstance(index, slice):
-            places = range(*index.indices(self.size()))
-            if not places:
-                return []
-            low, high = min(places[0], places[-1]), max(places[0], places[-1]) + 1
-            found = [item for chunk in self._chunks(low, high) for item in chunk]
-            return found if places.step == 1 else found[:: places.step]
-        place = operator.index(index)
-        if place < 0:
-            place += self.size()
-        if place >= 0:
-            for chunk in self._chunks(place, place + 1):
-                return chunk[0]
-        raise IndexError(f"list {self._name!r} has {self.size()} items; there is none at index {operator.index(index)}")
-
-    def _chunks(self, start: int, end: int | None) -> Iterator[list[Any]]:
-        with self._faults():
-            yield from chunks.read_with(self._db.reader, self._kind, self._name, start, end)
+        return item in self
 
 
 def append(

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.store import chunks, structures
+from jetbridge.store.indexed import Indexed
 from jetbridge.times import TimedItems
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 
-class StoredStream(structures.Stored):
+class StoredStream(Indexed):
     """A durable stream that any process may publish to and jobs read from any number on.
 
-    A call that returns has committed.
+    A call that returns has committed. The messages that it has now can be read as those of a Python list: by index
+    or slice, and with ``len``, ``in`` and ``for``.
 
     Example:
         >>> import tempfile
@@ -25,12 +27,13 @@ class StoredStream(structures.Stored):
         ...     clicks = StoredStream(db, "clicks")
         ...     clicks.publish({"page": "/"})
         ...     clicks.publish_all([{"page": "/cart"}, {"page": "/pay"}])
-        ...     print(len(clicks), [click["page"] for click in clicks])
+        ...     print(len(clicks), [click["page"] for click in clicks], clicks[-1], len(clicks[:2]))
         ...     db.close()
-        3 ['/', '/cart', '/pay']
+        3 ['/', '/cart', '/pay'] {'page': '/pay'} 2
     """
 
     _kind = "stream"
+    _what = "messages"
 
     def publish(self, message: Any) -> None:
         """Append one message; for many, `publish_all` is far quicker.
@@ -50,12 +53,6 @@ class StoredStream(structures.Stored):
         if encoded:
             with self._writing() as tx:
                 append(tx, self._name, encoded)
-
-    def __iter__(self) -> Iterator[Any]:
-        """The messages that the stream has now, from the first on; it does not wait for more."""
-        with self._faults():
-            for chunk in chunks.read_with(self._db.reader, self._kind, self._name, 0):
-                yield from chunk
 
 
 def append(tx: sqlite3.Connection, name: str, encoded: Iterable[tuple[int, bytes]]) -> int:

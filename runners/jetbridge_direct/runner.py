@@ -56,6 +56,7 @@ class DirectRunner:
             "snapshot_interval_millis": config["snapshot_interval_millis"],
             "limits": {"max_records": config["max_processor_accumulated_records"]},
             "suspend_on_failure": config["suspend_on_failure"],
+            "arguments": config["arguments"],
         }
         return DirectExecution(record, spec, db=self._db, server=self._server.get)
 

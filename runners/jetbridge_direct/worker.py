@@ -206,6 +206,7 @@ class Job:
             home=spec["home"],
             unbounded=self._unbounded,
             exactly_once=spec["guarantee"] is ProcessingGuarantee.EXACTLY_ONCE,
+            arguments=spec["arguments"],
         )
 
     def _report(self, metrics: dict[str, Any]) -> None:

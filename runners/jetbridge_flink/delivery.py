@@ -41,6 +41,7 @@ class Delivery:
         self._job_name = record.name or record.id
         self._run = run
         self._unbounded = plan.unbounded
+        self._arguments = record.config["arguments"]
         self._afresh = record.config["initial_snapshot_name"] is None
         self._exactly_once = record.config["processing_guarantee"] == ProcessingGuarantee.EXACTLY_ONCE.value
         self._token = token
@@ -62,6 +63,7 @@ class Delivery:
                 unbounded=self._unbounded,
                 exactly_once=self._exactly_once,
                 fresh=self._afresh and not intake.has_begun(self._db.reader(), self._run, node.name),
+                arguments=self._arguments,
             )
             try:
                 if node.sink.staged and positions.get(node.name) is not None:

@@ -80,6 +80,8 @@ class Work:
         self.db = _database(spec)
         self.registry = Registry(self.db)
         self.plan = unpack(self.registry.pipeline(spec.job_id)).plan
+        record = self.registry.get(spec.job_id)
+        self._arguments = {} if record is None else record.config.get("arguments", {})
         self.nodes = {node.id: node for node in self.plan.nodes}
         self.segments = {segment.root.id: segment for segment in fuse(self.plan)}
         self.sinks = {node.name: node for node in self.plan.sinks}
@@ -115,6 +117,7 @@ class Work:
             home=spec.home,
             unbounded=spec.unbounded,
             exactly_once=spec.exactly_once,
+            arguments=self._arguments,
         )
 
 

@@ -47,6 +47,7 @@ def test_every_error_says_what_it_means():
 def test_they_are_also_what_a_python_person_catches():
     assert issubclass(errors.ConfigError, ValueError)
     assert issubclass(errors.PipelineError, ValueError)
+    assert issubclass(errors.KeyTypeError, TypeError)
     assert issubclass(errors.TimeoutException, TimeoutError)
     assert issubclass(errors.JobCancelledError, concurrent.futures.CancelledError)
     assert issubclass(errors.ConnectionError, builtins.ConnectionError)

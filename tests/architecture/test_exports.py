@@ -11,7 +11,7 @@ import jetbridge
 DOCUMENTED = {
     *("connect", "Client", "Pipeline", "ListSource", "StreamSource", "Job", "JobConfig", "JobStatus"),
     *("ProcessingGuarantee", "TimeoutException", "register_type", "sources", "sinks", "aggregations"),
-    *("JetbridgeError", "PipelineError", "UnsupportedByRunnerError", "NotYetSupportedError"),
+    *("JetbridgeError", "PipelineError", "UnsupportedByRunnerError", "KeyTypeError"),
     *("JobAlreadyExistsError", "JobStateError", "JobFailedError", "JobCancelledError", "SnapshotError"),
     *("SourceError", "SinkError", "ConfigError"),
 }

@@ -11,7 +11,7 @@ LAYERS = {
     "errors": (),
     "extras": (),
     "checks": ("errors",),
-    "kernels.keys": (),
+    "kernels.keys": ("errors",),
     "config": ("errors",),
     "times": ("errors",),
     "windows": ("errors", "config", "times"),

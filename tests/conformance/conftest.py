@@ -112,7 +112,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--runner"):
         _leave_to_full(items)
     raises = {
-        "notimpl": jetbridge.errors.NotYetSupportedError,
+        "notimpl": jetbridge.errors.UnsupportedByRunnerError,
         "notyet": None,
         "never": jetbridge.errors.UnsupportedByRunnerError,
     }

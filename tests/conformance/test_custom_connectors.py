@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jetbridge import JobFailedError, Pipeline, SinkError, SourceError
+from jetbridge import JobConfig, JobFailedError, Pipeline, ServiceFactory, SinkError, SourceError
 from jetbridge.connectors import Sink, Source, SplittableSource
 
 
@@ -222,3 +222,33 @@ def test_a_sink_that_fails_is_named(jet, written):
     assert caught.value.stage == "paper"
     assert "OSError: the disk is gone" in str(caught.value)
     assert "complete" not in read()[2]
+
+
+class Region(Squares):
+    """Its items are what the job's arguments say."""
+
+    def open(self, context):
+        super().open(context)
+        self.regions = context.arguments["regions"]
+
+    def read_range(self, partition, start, end):
+        yield list(self.regions)
+
+
+class Signed(Lines):
+    def open(self, context):
+        super().open(context)
+        self.calls.append(f"for {context.arguments['owner']}")
+
+
+def test_connectors_and_services_have_the_arguments_of_the_job(jet, written):
+    path, read = written
+    pipeline = Pipeline.create()
+    greeting = ServiceFactory(lambda context: context.arguments["greeting"])
+    greeted = pipeline.read_from(Region(1)).map_using_service(greeting, lambda words, region: f"{words} {region}")
+    greeted.write_to(Signed(path))
+    arguments = {"regions": ["north", "south"], "greeting": "hello", "owner": None}
+    jet.run(pipeline, JobConfig(arguments=arguments))
+    _, items, calls = read()
+    assert items == ["hello north", "hello south"]
+    assert calls[1] == "for None"

@@ -178,3 +178,35 @@ def test_what_an_ended_job_kept_is_removed(home, summing, sums):
         assert held["checkpoints"] == held["pipelines"] == 1
         job.cancel()
         assert all(reader.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,) for table in tables)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_running_job_whose_stages_are_others_is_warned_of(client, caplog, summing, same, until):
+    other = Pipeline.create()
+    other.read_from(StreamSource("numbers")).map(abs).set_name("positive").write_to(Pipeline.to_list("sums"))
+    config = JobConfig(name="sum")
+    job = client.get_jet().new_job_if_absent(summing(), config)
+    until(lambda: job.status is JobStatus.RUNNING)
+    with caplog.at_level("WARNING", "jetbridge"):
+        again = client.get_jet().new_job_if_absent(summing() if same else other, config)
+    assert again.id == job.id
+    warned = [record.getMessage() for record in caplog.records if "keeps its own pipeline" in record.getMessage()]
+    assert len(warned) == (not same)
+    if warned:
+        running, given = warned[0].split("; given now: ")
+        assert f"job 'sum' ({job.id})" in running
+        assert running.endswith("numbers, rolling_aggregate, sums")
+        assert given == "numbers, positive, sums"
+
+
+@pytest.mark.parametrize("bad", [{}, ["x"], 5, None, "\ud800"], ids=repr)
+def test_ids_and_names_are_texts(client, bad):
+    jet = client.get_jet()
+    for call, what in ((jet.get_job, "id"), (jet.get_job_by_name, "name"), (jet.get_jobs, "name")):
+        if call == jet.get_jobs and bad is None:
+            continue
+        with pytest.raises(
+            jetbridge.JobError, match=rf"the {what} of a job is (a str|valid Unicode text); got "
+        ) as told:
+            call(bad)
+        assert repr(bad) in str(told.value)

@@ -33,7 +33,7 @@ def spec(tmp_path, diary):
             file.write(f"{line}\n")
 
     def create(context):
-        write(f"made for {context.job_name} {context.stage}")
+        write(f"made for {context.job_name} {context.stage} {context.arguments}")
         return 10
 
     pipeline = Pipeline.create()
@@ -41,7 +41,8 @@ def spec(tmp_path, diary):
     stage = stage.map_using_service(shared_service(create, lambda service: write("destroyed")), lambda ten, n: ten * n)
     stage.write_to(Pipeline.to_list("out"))
     db = Database.open(tmp_path / "data")
-    Registry(db).add(JobRecord(id="j", status="RUNNING", run="r"), pack(pipeline.plan(), "r"))
+    record = JobRecord(id="j", status="RUNNING", run="r", config={"arguments": {"n": 1}})
+    Registry(db).add(record, pack(pipeline.plan(), "r"))
     db.close()
     yield JobSpec(str(tmp_path / "data"), "j", "a", "r", "s", "NONE", 4, unbounded=False)
     with works._lock:
@@ -57,10 +58,10 @@ def feed(spec):
 
 def test_each_bundle_has_a_kernel_and_all_have_one_service(spec, diary):
     assert [feed(spec) for _ in range(3)] == [2, 2, 2]
-    assert diary.read_text() == "made for a map_using_service\n"
+    assert diary.read_text() == "made for a map_using_service {'n': 1}\n"
     works.close()
     works.close()
-    assert diary.read_text() == "made for a map_using_service\ndestroyed\n"
+    assert diary.read_text() == "made for a map_using_service {'n': 1}\ndestroyed\n"
 
 
 def forked(body):

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetbridge.kernels.keys import KEY_TYPES, KeyTypeError, canonical, key_bytes, shard_of, shards_of
+from jetbridge.errors import KeyTypeError
+from jetbridge.kernels.keys import KEY_TYPES, canonical, key_bytes, shard_of, shards_of
 
 
 @given(data=st.data())

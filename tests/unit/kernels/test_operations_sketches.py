@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from jetbridge import aggregations as agg
 from jetbridge.aggregations.sketches import EXACT_UP_TO
-from jetbridge.errors import PipelineError
-from jetbridge.kernels.keys import KeyTypeError
+from jetbridge.errors import KeyTypeError, PipelineError
 from jetbridge.store.values import decode, encode
 
 

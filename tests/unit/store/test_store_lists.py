@@ -186,7 +186,8 @@ def test_a_stream_is_read_from_any_number_on(shared: Database, batches: Any, lim
     for batch in batches:
         stream.publish_all(batch)
         model += batch
-    assert list(stream) == model
+    assert list(stream) == stream[:] == model
+    assert all(item in stream for item in model)
     assert streams.tail(shared.reader(), stream.name) == len(stream) == stream.size() == len(model)
     found: list[Any] = []
     sequence = 0
@@ -199,6 +200,23 @@ def test_a_stream_is_read_from_any_number_on(shared: Database, batches: Any, lim
     assert found == model
     assert sequence == len(model)
     assert streams.read(shared.reader(), stream.name, len(model) + 5, 3) == ([], len(model) + 5)
+
+
+@settings(max_examples=40)
+@given(batches=batches, start=bounds, stop=bounds, step=st.one_of(st.none(), st.integers(-4, 4).filter(bool)))
+def test_a_stream_has_the_indexes_of_a_python_list(
+    shared: Database, batches: Any, start: Any, stop: Any, step: Any
+) -> None:
+    stream = StoredStream(shared, f"stream {next(counter)}")
+    model: list[Any] = []
+    for batch in batches:
+        stream.publish_all(batch)
+        model += batch
+    assert stream[start:stop:step] == model[start:stop:step]
+    assert [stream[index] for index in range(-len(model), len(model))] == model + model
+    for index in (len(model), -len(model) - 1):
+        with pytest.raises(IndexError, match=rf"stream '.*' has {len(model)} messages; there is none at index {index}"):
+            stream[index]
 
 
 def test_messages_carry_their_time(db: Database) -> None:

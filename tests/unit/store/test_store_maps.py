@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jetbridge.errors import SerializationError, UnknownTypeError
-from jetbridge.kernels.keys import KeyTypeError
+from jetbridge.errors import JetbridgeError, KeyTypeError, SerializationError, UnknownTypeError
 from jetbridge.store import Database, StoredMap, entries, maps, register_type
 
 counter = itertools.count()
@@ -171,6 +170,14 @@ def test_bad_entries_are_named(db: Database) -> None:
     with pytest.raises(KeyTypeError, match="list"):
         stored.put([], 1)
     assert len(stored) == 0
+
+
+def test_a_bad_key_is_an_error_of_jetbridges_and_a_type_error(db: Database) -> None:
+    stored = StoredMap(db, "m")
+    for call in (lambda: stored.put([1], 2), lambda: [1] in stored, lambda: stored.get({}), lambda: stored.remove([])):
+        for kind in (JetbridgeError, TypeError):
+            with pytest.raises(kind, match=r"a key must be one of .*; got (\[1\]|\[\]|\{\}) \((list|dict)\)"):
+                call()
 
 
 def test_values_of_unknown_classes_are_named_and_can_be_replaced(db: Database) -> None:
