@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from jetbridge import aggregations
 from jetbridge.aggregations import AggregateOperation, folding
-from jetbridge.checks import described, function
+from jetbridge.checks import described, flag, function
 from jetbridge.errors import PipelineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["described", "function", "operation_of"]
+__all__ = ["described", "flag", "function", "operation_of"]
 
 
 def operation_of(
@@ -31,8 +33,14 @@ def operation_of(
                 "aggregate(operation) takes no initial, combiner or finisher: the operation has its own"
             )
         return accumulator
-    function("aggregate", "accumulator", accumulator)
-    for name, fn in (("combiner", combiner), ("finisher", finisher)):
-        if fn is not None:
-            function("aggregate", name, fn)
+    if isinstance(accumulator, FunctionType) and getattr(aggregations, accumulator.__name__, None) is accumulator:
+        raise PipelineError(
+            f"aggregate was given the function {accumulator.__name__}, which makes an operation: "
+            f"call it first: aggregations.{accumulator.__name__}(...)"
+        )
+    function("aggregate", "accumulator", accumulator, "accumulated, item")
+    if combiner is not None:
+        function("aggregate", "combiner", combiner, "accumulated, accumulated")
+    if finisher is not None:
+        function("aggregate", "finisher", finisher, "accumulated")
     return folding(accumulator, initial, combiner, finisher)
