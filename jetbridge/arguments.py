@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from jetbridge import aggregations
 from jetbridge.aggregations import AggregateOperation, folding
-from jetbridge.checks import described, function
+from jetbridge.checks import described, flag, function
 from jetbridge.errors import PipelineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["described", "function", "operation_of"]
+__all__ = ["described", "flag", "function", "operation_of"]
 
 
 def operation_of(
@@ -32,8 +34,14 @@ def operation_of(
                 f"{operator}(operation) takes no initial, combiner or finisher: the operation has its own"
             )
         return accumulator
-    function(operator, "accumulator", accumulator)
-    for name, fn in (("combiner", combiner), ("finisher", finisher)):
-        if fn is not None:
-            function(operator, name, fn)
+    if isinstance(accumulator, FunctionType) and getattr(aggregations, accumulator.__name__, None) is accumulator:
+        raise PipelineError(
+            f"{operator} was given the function {accumulator.__name__}, which makes an operation: "
+            f"call it first: aggregations.{accumulator.__name__}(...)"
+        )
+    function(operator, "accumulator", accumulator, "accumulated, item")
+    if combiner is not None:
+        function(operator, "combiner", combiner, "accumulated, accumulated")
+    if finisher is not None:
+        function(operator, "finisher", finisher, "accumulated")
     return folding(accumulator, initial, combiner, finisher)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import Self
 
-from jetbridge.arguments import described, function
+from jetbridge.arguments import described, flag, function
 from jetbridge.coaggregate_stages import Tag
 from jetbridge.errors import PipelineError
 from jetbridge.plan.hash_join import BuildNode, HashJoinNode
@@ -255,6 +255,7 @@ class HashJoining(abc.ABC):
     def _build(self, operator: str, other: Any, on: Any, *, outer: bool, as_list: bool) -> _Build:
         from jetbridge.stages import BatchStage, StreamStage
 
+        flag(operator, "as_list", as_list)
         if isinstance(other, StreamStage):
             raise PipelineError(
                 f"{operator} reads its other side to the end first, and '{other.name}' is a stream, which has none: "
@@ -267,13 +268,14 @@ class HashJoining(abc.ABC):
                 f"{operator}: stage '{other.name}' belongs to another pipeline: build both branches in one"
             )
         if callable(on):
+            function(operator, "on", on, "item")
             return _Build(other, on, _entry_key, outer, as_list, entries=True)
         if not isinstance(on, tuple) or len(on) != 2:
             raise PipelineError(
                 f"{operator} must be given as on the two key functions, of an item and of the other side's, or the "
                 f"first alone when the other side's items are (key, value); got {described(on)}"
             )
-        left, right = (function(operator, f"on[{at}]", fn) for at, fn in enumerate(on))
+        left, right = (function(operator, f"on[{at}]", fn, "item") for at, fn in enumerate(on))
         return _Build(other, left, right, outer, as_list, entries=False)
 
     def _hash_join(self, operator: str, builds: list[_Build], fn: Callable[..., Any]) -> Self:

@@ -131,7 +131,7 @@ class Pipeline:
             clear: Empty the list in the first commit of each fresh start.
 
         Raises:
-            PipelineError: When the name is no text.
+            PipelineError: When the name is no text, or ``clear`` no bool.
         """
         return ListSink(name, clear=clear)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from typing_extensions import Self
 
-from jetbridge.arguments import described, function
+from jetbridge.arguments import described, flag, function
 from jetbridge.connectors.lookup import StoredMapLookup
 from jetbridge.errors import PipelineError
 from jetbridge.plan.services import (
@@ -170,14 +170,12 @@ class Serving(abc.ABC):
             PipelineError: As for `map_using_service`, or when another argument is not what it must be.
         """
         operator = "map_using_service_async"
-        if not isinstance(preserve_order, bool):
-            raise PipelineError(f"{operator} must be given True or False as preserve_order; got {preserve_order!r}")
         return self._served(
             AsyncServiceNode,
             factory,
             fn,
             max_concurrent=number(operator, "max_concurrent", max_concurrent),
-            preserve_order=preserve_order,
+            preserve_order=flag(operator, "preserve_order", preserve_order),
             timeout=None if timeout is None else duration(operator, "timeout", timeout),
         )
 
@@ -223,8 +221,8 @@ class Serving(abc.ABC):
         return self._then(
             MapLookupNode,
             operator,
-            key_fn=function(operator, "key_fn", key_fn),
-            fn=function(operator, "fn", fn),
+            key_fn=function(operator, "key_fn", key_fn, "item"),
+            fn=function(operator, "fn", fn, "item, value"),
             lookup=lookup,
             ttl=duration(operator, "ttl", ttl, least=0),
             max_entries=number(operator, "max_entries", max_entries),
@@ -232,7 +230,8 @@ class Serving(abc.ABC):
 
     def _served(self, kind: Any, factory: Any, fn: Any, parameter: str = "fn", **fields: Any) -> Self:
         operator = kind.kind
-        fields |= {"factory": checked(operator, factory), "fn": function(operator, parameter, fn)}
+        arguments = "service, items" if kind is BatchServiceNode else "service, item"
+        fields |= {"factory": checked(operator, factory), "fn": function(operator, parameter, fn, arguments)}
         return self._then(kind, operator, **fields)
 
     @abc.abstractmethod
@@ -305,7 +304,8 @@ class KeyedServing(abc.ABC, Generic[StageT]):
         return self._served(FlatMapServiceNode, factory, fn)
 
     def _served(self, kind: Any, factory: Any, fn: Any, parameter: str = "fn") -> StageT:
-        return self._then(kind, kind.kind, factory=checked(kind.kind, factory), fn=function(kind.kind, parameter, fn))
+        fn = function(kind.kind, parameter, fn, "service, key, item")
+        return self._then(kind, kind.kind, factory=checked(kind.kind, factory), fn=fn)
 
     @abc.abstractmethod
     def _then(self, kind: Any, name: str, **fields: Any) -> StageT:

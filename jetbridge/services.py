@@ -11,8 +11,7 @@ import abc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jetbridge.arguments import described, function
-from jetbridge.errors import PipelineError
+from jetbridge.arguments import flag, function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,11 +66,10 @@ class ServiceFactory:
     shared: bool = True
 
     def __post_init__(self) -> None:
-        function("ServiceFactory", "create", self.create)
+        function("ServiceFactory", "create", self.create, "context")
         if self.destroy is not None:
-            function("ServiceFactory", "destroy", self.destroy)
-        if not isinstance(self.shared, bool):
-            raise PipelineError(f"ServiceFactory must be given True or False as shared; got {described(self.shared)}")
+            function("ServiceFactory", "destroy", self.destroy, "service")
+        flag("ServiceFactory", "shared", self.shared)
 
 
 def shared_service(

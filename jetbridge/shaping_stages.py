@@ -91,7 +91,7 @@ class Shaping(abc.ABC):
         """
         for name, fn in (("should_log", should_log), ("to_string", to_string)):
             if fn is not None:
-                function("peek", name, fn)
+                function("peek", name, fn, "item")
         return self._then(PeekNode, "peek", should_log=should_log, to_string=to_string)
 
     def rebalance(self, key_fn: Callable[[Any], Any] | None = None) -> Self:
@@ -126,7 +126,7 @@ class Shaping(abc.ABC):
             PipelineError: When ``key_fn`` is not callable.
         """
         if key_fn is not None:
-            function("rebalance", "key_fn", key_fn)
+            function("rebalance", "key_fn", key_fn, "item")
         return self._then(RebalanceNode, "rebalance", key_fn=key_fn)
 
     @abc.abstractmethod

@@ -71,7 +71,7 @@ def text(path: Path, *, overwrite: bool = False, name: str | None = None) -> Tex
         A sink that takes str; an item that is none fails the job.
 
     Raises:
-        PipelineError: For a path that is none.
+        PipelineError: For a path that is none, or an ``overwrite`` that is no bool.
         SinkError: When the job is submitted and the file exists or its directory may not be written.
     """
     return TextSink(path, overwrite=overwrite, name=name)
@@ -100,7 +100,7 @@ def csv(path: Path, *, delimiter: str = ",", overwrite: bool = False, name: str 
         A sink that takes dicts of None, bool, numbers, str, dates, times, Decimal and UUID.
 
     Raises:
-        PipelineError: For a path or a delimiter that is none.
+        PipelineError: For a path, a delimiter or an ``overwrite`` that is none.
         SinkError: When the job is submitted and the file exists or its directory may not be written.
     """
     return CsvSink(path, delimiter=delimiter, overwrite=overwrite, name=name)
@@ -123,7 +123,7 @@ def json_lines(path: Path, *, overwrite: bool = False, name: str | None = None) 
         A sink that takes what JSON can hold; tuples become lists. Other items fail the job.
 
     Raises:
-        PipelineError: For a path that is none.
+        PipelineError: For a path that is none, or an ``overwrite`` that is no bool.
         SinkError: When the job is submitted and the file exists or its directory may not be written.
     """
     return JsonLinesSink(path, overwrite=overwrite, name=name)
@@ -151,7 +151,7 @@ def parquet(path: Path, *, overwrite: bool = False, name: str | None = None) -> 
         A sink that takes dicts.
 
     Raises:
-        PipelineError: For a path that is none.
+        PipelineError: For a path that is none, or an ``overwrite`` that is no bool.
         SinkError: When the job is submitted and the file exists, its directory may not be
             written, or pyarrow is missing.
     """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from typing_extensions import Self
 
 from jetbridge.aggregate_stages import Aggregating
-from jetbridge.arguments import described, function
+from jetbridge.arguments import described, flag, function
 from jetbridge.aside_stages import Extending, NotSiding, Siding
 from jetbridge.coaggregate_stages import CoAggregating
 from jetbridge.errors import PipelineError
@@ -111,7 +111,7 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping, Siding, Extendi
         Raises:
             PipelineError: When ``fn`` is not callable.
         """
-        return self._then(MapNode, "map", fn=function("map", "fn", fn))
+        return self._then(MapNode, "map", fn=function("map", "fn", fn, "item"))
 
     def filter(self, predicate: Callable[[Any], Any]) -> Self:
         """Keep the items for which a function returns something true.
@@ -130,7 +130,7 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping, Siding, Extendi
         Raises:
             PipelineError: When ``predicate`` is not callable.
         """
-        return self._then(FilterNode, "filter", predicate=function("filter", "predicate", predicate))
+        return self._then(FilterNode, "filter", predicate=function("filter", "predicate", predicate, "item"))
 
     def flat_map(self, fn: Callable[[Any], Iterable[Any]]) -> Self:
         """Replace each item by all items of the iterable that a function returns.
@@ -152,7 +152,7 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping, Siding, Extendi
         Raises:
             PipelineError: When ``fn`` is not callable.
         """
-        return self._then(FlatMapNode, "flat_map", fn=function("flat_map", "fn", fn))
+        return self._then(FlatMapNode, "flat_map", fn=function("flat_map", "fn", fn, "item"))
 
     def merge(self, *others: GeneralStage) -> Self:
         """All items of this stage and of others; each source partition's order is kept.
@@ -216,7 +216,7 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping, Siding, Extendi
         """
         from jetbridge.keyed_stages import GroupedStage
 
-        grouped = GroupedStage(self, function("group_by", "key_fn", key_fn))
+        grouped = GroupedStage(self, function("group_by", "key_fn", key_fn, "item"))
         self._pipeline._groups.append(grouped)
         return grouped
 
@@ -239,7 +239,7 @@ class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping, Siding, Extendi
             PipelineError: When ``key_fn`` is not callable.
         """
         if key_fn is not None:
-            function("distinct", "key_fn", key_fn)
+            function("distinct", "key_fn", key_fn, "item")
         return self._then(DistinctNode, "distinct", key_fn=key_fn)
 
     def write_to(self, sink: Sink) -> SinkStage:
@@ -310,11 +310,11 @@ class BatchStage(GeneralStage, Aggregating["BatchStage"], CoAggregating["BatchSt
             reverse: The greatest first.
 
         Raises:
-            PipelineError: When ``key_fn`` is not callable.
+            PipelineError: When ``key_fn`` is not callable, or ``reverse`` no bool.
         """
         if key_fn is not None:
-            function("sort", "key_fn", key_fn)
-        return self._then(SortNode, "sort", key_fn=key_fn, reverse=bool(reverse))
+            function("sort", "key_fn", key_fn, "item")
+        return self._then(SortNode, "sort", key_fn=key_fn, reverse=flag("sort", "reverse", reverse))
 
 
 class StreamStage(GeneralStage, Aggregating["StreamStage"], CoAggregating["StreamStage"], Stateful["StreamStage"]):

@@ -201,11 +201,14 @@ class Stateful(abc.ABC, Generic[ResultT]):
         self, kind: Any, create: Any, fn: Any, ttl: Any, on_evict: Any, delete_state_predicate: Any
     ) -> ResultT:
         operator = kind.kind
-        function(operator, "create", create)
-        function(operator, "fn", fn)
-        for name, given in (("on_evict", on_evict), ("delete_state_predicate", delete_state_predicate)):
-            if given is not None:
-                function(operator, name, given)
+        above: Any = self._above()
+        before = "state" if above is self else "state, key"
+        function(operator, "create", create, "")
+        function(operator, "fn", fn, f"{before}, item")
+        if on_evict is not None:
+            function(operator, "on_evict", on_evict, f"{before}, time")
+        if delete_state_predicate is not None:
+            function(operator, "delete_state_predicate", delete_state_predicate, "state")
         if ttl is not None:
             ttl = duration(operator, "ttl", ttl)
             stage = self._above()

@@ -66,7 +66,9 @@ class Timing(abc.ABC):
             PipelineError: When ``fn`` is not callable, or not only stages
                 without state stand between this stage and its sources.
         """
-        return self._stamped("with_timestamps", function("with_timestamps", "fn", fn), allowed_lag, idle_timeout)
+        return self._stamped(
+            "with_timestamps", function("with_timestamps", "fn", fn, "item"), allowed_lag, idle_timeout
+        )
 
     add_timestamps = with_timestamps
 

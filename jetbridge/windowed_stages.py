@@ -74,7 +74,7 @@ class WindowedStage(CoWindowing[StageT]):
         if self._key_fn is not None:
             raise PipelineError("group_by: the items are grouped already; give one key_fn that returns a tuple")
         self._used = True
-        return self.of(self._stage, self._window, function("group_by", "key_fn", key_fn))
+        return self.of(self._stage, self._window, function("group_by", "key_fn", key_fn, "item"))
 
     def aggregate(
         self,
@@ -137,7 +137,7 @@ class WindowedStage(CoWindowing[StageT]):
         if key_fn is not None and self._key_fn is not None:
             raise PipelineError("distinct takes no key_fn behind a group_by: the groups are its keys")
         if key_fn is not None:
-            function("distinct", "key_fn", key_fn)
+            function("distinct", "key_fn", key_fn, "item")
         bare = self._key_fn is None
         return self._then(_FIRST, key_fn=self._key_fn or key_fn or _itself, bare=bare)
 

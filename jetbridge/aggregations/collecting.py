@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetbridge.aggregations import lookup
 from jetbridge.aggregations.operation import AggregateOperation
-from jetbridge.checks import described, function
+from jetbridge.checks import described, flag, function
 from jetbridge.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def sorting(key_fn: Callable[[Any], Any] | None = None, reverse: bool = False) -
         PipelineError: When ``key_fn`` is no function.
     """
     if key_fn is not None:
-        function("sorting", "key_fn", key_fn)
+        function("sorting", "key_fn", key_fn, "item")
+    flag("sorting", "reverse", reverse)
 
     def finish(items: list[Any]) -> list[Any]:
         keys = items if key_fn is None else [key_fn(item) for item in items]
@@ -123,8 +124,8 @@ def to_dict(
         PipelineError: When something is no function.
         ValueError: In the job, for a second value of a key without ``merge_fn``.
     """
-    function("to_dict", "key_fn", key_fn)
-    function("to_dict", "value_fn", value_fn)
+    function("to_dict", "key_fn", key_fn, "item")
+    function("to_dict", "value_fn", value_fn, "item")
     if merge_fn is not None:
         function("to_dict", "merge_fn", merge_fn)
 

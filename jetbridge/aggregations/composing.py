@@ -36,7 +36,7 @@ def mapping(fn: Callable[[Any], Any], downstream: AggregateOperation) -> Aggrega
     Raises:
         PipelineError: When ``fn`` is no function, or ``downstream`` no operation.
     """
-    function("mapping", "fn", fn)
+    function("mapping", "fn", fn, "item")
     checked("mapping", "downstream", downstream)
     return _adapted(
         downstream,
@@ -61,7 +61,7 @@ def filtering(predicate: Callable[[Any], Any], downstream: AggregateOperation) -
     Raises:
         PipelineError: When ``predicate`` is no function, or ``downstream`` no operation.
     """
-    function("filtering", "predicate", predicate)
+    function("filtering", "predicate", predicate, "item")
     checked("filtering", "downstream", downstream)
     return _adapted(
         downstream,
@@ -86,7 +86,7 @@ def flat_mapping(fn: Callable[[Any], Iterable[Any]], downstream: AggregateOperat
     Raises:
         PipelineError: When ``fn`` is no function, or ``downstream`` no operation.
     """
-    function("flat_mapping", "fn", fn)
+    function("flat_mapping", "fn", fn, "item")
     checked("flat_mapping", "downstream", downstream)
     return _adapted(
         downstream,
@@ -189,7 +189,7 @@ def grouping_by(key_fn: Callable[[Any], Any], downstream: AggregateOperation | N
     Raises:
         PipelineError: When ``key_fn`` is no function, or ``downstream`` no operation.
     """
-    function("grouping_by", "key_fn", key_fn)
+    function("grouping_by", "key_fn", key_fn, "item")
     inner = to_list() if downstream is None else checked("grouping_by", "downstream", downstream)
     join, take = inner.combine, inner.deduct
 

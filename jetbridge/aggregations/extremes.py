@@ -110,7 +110,7 @@ def pick_any() -> AggregateOperation:
 
 
 def _extreme(name: str, value: Value, pick: Callable[[list[Any]], Any], less: Less) -> AggregateOperation:
-    function(name, "value", value)
+    function(name, "value", value, "item")
 
     def accumulate(best: Scored | None, item: Any) -> Scored:
         score = value(item)
@@ -145,7 +145,7 @@ def _extreme(name: str, value: Value, pick: Callable[[list[Any]], Any], less: Le
 
 def _ranking(name: str, n: int, value: Value, less: Less, *, reverse: bool) -> AggregateOperation:
     positive(name, "n", n)
-    function(name, "value", value)
+    function(name, "value", value, "item")
 
     def accumulate(ranked: list[Scored], item: Any) -> list[Scored]:
         score = value(item)

@@ -44,7 +44,7 @@ def heavy_hitters(n: int, value: Value = identity, error: float = 0.001) -> Aggr
     """
     require("heavy_hitters")
     positive("heavy_hitters", "n", n)
-    function("heavy_hitters", "value", value)
+    function("heavy_hitters", "value", value, "item")
     fraction("heavy_hitters", "error", error, 0.00001, 0.4)
     lg_size = math.ceil(math.log2(3.5 / error))  # the library's bound is 3.5 / size
     capacity = 3 * 2**lg_size // 4

@@ -11,7 +11,7 @@ import operator
 from typing import Any
 
 from jetbridge.aggregations.operation import AggregateOperation, Value, identity, over_values
-from jetbridge.checks import described, function
+from jetbridge.checks import described, flag, function
 
 Moments = tuple[int, int, int, int, int]
 """``(count, of these not finite, d, sum * d, sum of squares * d²)``."""
@@ -39,7 +39,7 @@ def variance(value: Value = identity, *, sample: bool = False) -> AggregateOpera
     Raises:
         PipelineError: When ``value`` is no function.
     """
-    return _spread("variance", value, _divided, int(bool(sample)))
+    return _spread("variance", value, _divided, int(flag("variance", "sample", sample)))
 
 
 def stddev(value: Value = identity, *, sample: bool = False) -> AggregateOperation:
@@ -57,7 +57,7 @@ def stddev(value: Value = identity, *, sample: bool = False) -> AggregateOperati
     Raises:
         PipelineError: When ``value`` is no function.
     """
-    return _spread("stddev", value, _root, int(bool(sample)))
+    return _spread("stddev", value, _root, int(flag("stddev", "sample", sample)))
 
 
 def linear_trend(x: Value, y: Value) -> AggregateOperation:
@@ -78,8 +78,8 @@ def linear_trend(x: Value, y: Value) -> AggregateOperation:
     Raises:
         PipelineError: When ``x`` or ``y`` is no function.
     """
-    function("linear_trend", "x", x)
-    function("linear_trend", "y", y)
+    function("linear_trend", "x", x, "item")
+    function("linear_trend", "y", y, "item")
     return AggregateOperation(
         create=lambda: (0, 0, 1, 1, 0, 0, 0, 0),
         accumulate=lambda acc, item: _join_trends(acc, _points([x(item)], [y(item)]), 1),
@@ -93,7 +93,7 @@ def linear_trend(x: Value, y: Value) -> AggregateOperation:
 
 
 def _spread(name: str, value: Value, of_ratio: Any, less: int) -> AggregateOperation:
-    function(name, "value", value)
+    function(name, "value", value, "item")
 
     def finish(acc: Moments) -> float | None:
         count, odd, below, total, squares = acc

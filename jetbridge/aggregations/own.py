@@ -93,7 +93,7 @@ def reducing(
     Raises:
         PipelineError: When something is no function, or ``empty`` is not neutral.
     """
-    function("reducing", "to_accumulator", to_accumulator)
+    function("reducing", "to_accumulator", to_accumulator, "item")
     function("reducing", "combine", combine)
     if deduct is not None:
         function("reducing", "deduct", deduct)

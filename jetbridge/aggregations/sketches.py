@@ -61,7 +61,7 @@ def approximate_distinct_count(value: Value = identity, error: float = 0.01) -> 
     """
     name = "approximate_distinct_count"
     require(name)
-    function(name, "value", value)
+    function(name, "value", value, "item")
     fraction(name, "error", error, 0.001, 0.1)
     lg_k = math.ceil(2 * math.log2(math.log(2) / error))  # a merged CPC sketch has the error ln 2 / √k
 
@@ -140,7 +140,7 @@ def approximate_quantiles(ranks: Sequence[float], value: Value = identity, error
     if not isinstance(ranks, (list, tuple)) or not ranks:
         raise PipelineError(f"{name} must be given a list of ranks, such as [0.5, 0.99]; got {described(ranks)}")
     parts = [fraction(name, "rank", rank, 0, 1) for rank in ranks]
-    function(name, "value", value)
+    function(name, "value", value, "item")
     fraction(name, "error", error, 0.0001, 0.2)
     k = math.ceil((2.296 / error) ** (1 / 0.9723))  # the library's own formula the other way round
 

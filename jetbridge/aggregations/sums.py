@@ -57,7 +57,7 @@ def summing(value: Value = identity) -> AggregateOperation:
     Raises:
         PipelineError: When ``value`` is no function.
     """
-    function("summing", "value", value)
+    function("summing", "value", value, "item")
     return over_values(
         value,
         exact.add_all,
@@ -85,7 +85,7 @@ def averaging(value: Value = identity) -> AggregateOperation:
     Raises:
         PipelineError: When ``value`` is no function.
     """
-    function("averaging", "value", value)
+    function("averaging", "value", value, "item")
     return over_values(
         value,
         lambda acc, values: (acc[0] + len(values), exact.add_all(acc[1], values)),

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from jetbridge.checks import flag
 from jetbridge.connectors.base import BadItem, ConnectorContext, Sink, SinkChunk, Source, SplittableSource
 from jetbridge.connectors.memory import checked_name
 from jetbridge.errors import KeyTypeError, PipelineError
@@ -223,7 +224,7 @@ class ListSink(EmbeddedSink):
 
     def __init__(self, name: str, clear: bool = False) -> None:
         super().__init__(checked_name("list", name))
-        self.clear = clear
+        self.clear = flag("to_list", "clear", clear)
 
     def prepare(self, items: list[Any]) -> bytes:
         """The items as one stored chunk."""

@@ -14,6 +14,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from jetbridge.checks import flag
 from jetbridge.connectors.base import ConnectorContext, Sink, SinkChunk
 from jetbridge.connectors.files import absolute
 from jetbridge.connectors.files_bytes import compression
@@ -68,7 +69,7 @@ class FileSink(Sink):
                 f"{self.user} cannot write {os.path.splitext(self.path)[1]} files; got {self.path!r}: "
                 f"compress the file afterwards or choose another extension"
             )
-        self.overwrite = overwrite
+        self.overwrite = flag(self.user, "overwrite", overwrite)
         super().__init__(name if name is not None else os.path.basename(self.path))
         self._output: Output | None = None
 

@@ -25,7 +25,7 @@ LAYERS = {
     "kernels": (*FOUNDATION, "plan", "kernels"),
     "beam": (*FOUNDATION, "plan", "kernels", "beam"),
     "store": ("errors", "config", "times", "windows", "kernels", "store"),
-    "connectors": ("errors", "extras", "config", "times", "services", "kernels", "store", "connectors"),
+    "connectors": ("errors", "extras", "checks", "config", "times", "services", "kernels", "store", "connectors"),
 }
 """What a part of jetbridge may import of jetbridge; the longest prefix counts. Parts that are not listed come after
 these: stages, pipeline, then jobs and the client."""

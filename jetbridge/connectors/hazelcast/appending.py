@@ -15,6 +15,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from jetbridge.checks import flag
 from jetbridge.connectors.hazelcast import fetching, values
 from jetbridge.connectors.hazelcast.journal import Entry
 from jetbridge.connectors.hazelcast.links import InterruptedCall
@@ -156,7 +157,7 @@ class ListSink(AppendingSink):
         self, name: str, clear: bool = False, cluster: HazelcastCluster | Mapping[str, Any] | None = None
     ) -> None:
         super().__init__(checked_name("list", name), cluster)
-        self.clear = clear
+        self.clear = flag("hazelcast_list", "clear", clear)
 
     def open(self, context: ConnectorContext) -> None:
         """Empty the list when asked; say so when it is not empty."""
