@@ -206,7 +206,7 @@ class Job:
         if not JobStatus(record.status).is_terminal():
             at_rest = record.status in _AT_REST and record.suspended_by != "restart"
             cause, then = (f" ({record.cause})", "resume() goes on with it") if at_rest else ("", "it goes on")
-            raise TimeoutException(f"{described} is {record.status}{cause} after {timeout:g} s; {then}")
+            raise TimeoutException(f"{described} is {record.status} after {timeout:g} s{cause}; {then}")
         if record.user_cancelled:
             raise JobCancelledError(f"{described} was cancelled")
         if record.status == JobStatus.FAILED.value:

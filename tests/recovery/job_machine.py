@@ -277,7 +277,7 @@ class JobCalls(JobLooks, RuleBasedStateMachine):
     def join(self, index, by):
         job, handle = self.pick(index), self.handle(self.pick(index), by)
         if job.active:
-            with pytest.raises(TimeoutException, match="it goes on"):
+            with pytest.raises(TimeoutException, match="goes on"):
                 handle.join(0)
         elif job.status is JobStatus.COMPLETED:
             handle.join(0)

@@ -208,7 +208,7 @@ class TestTimes:
         job = jet.submit(pipeline(gate), JobConfig(name="orders"))
         gate.reached()
         job.suspend()
-        message = rf"job 'orders' .* is SUSPENDED \({job.suspension_cause}\) after 0.05 s; resume\(\) goes on with it"
+        message = rf"job 'orders' .* is SUSPENDED after 0.05 s \({job.suspension_cause}\); resume\(\) goes on with it"
         with pytest.raises(TimeoutException, match=message):
             job.join(timeout=0.05)
 
