@@ -145,7 +145,9 @@ class Extending(abc.ABC):
         """Run a Beam PTransform on the items.
 
         On the Direct runner a transform that groups, windows or keeps state
-        makes the whole job one epoch, so its input must fit in memory.
+        makes the whole job one epoch, so its input must fit in memory; on a
+        stream it is refused when the job is submitted. What Beam cannot apply,
+        and what gives several PCollections, is refused then on every runner.
 
         Example:
             >>> import apache_beam as beam

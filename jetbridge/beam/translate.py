@@ -149,7 +149,8 @@ def _applied(node: BeamNode, above: beam.PCollection) -> beam.PCollection:
         raise PipelineError(f"apply_beam '{node.name}': Beam cannot apply the transform: {describe(error)}") from error
     if not isinstance(result, beam.PCollection):
         raise PipelineError(
-            f"apply_beam '{node.name}': the transform must give one PCollection; got {type(result).__name__}"
+            f"apply_beam '{node.name}': the transform must give one PCollection; got {type(result).__name__}: "
+            "put it into a PTransform whose expand returns one of them, or all of them through beam.Flatten()"
         )
     # What follows is windowed by jetbridge, not by Beam.
     return result | label(node.name, "unwindow") >> beam.WindowInto(GlobalWindows())

@@ -13,7 +13,7 @@ import io
 import pickle
 import sys
 from collections import ChainMap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -67,6 +67,16 @@ def pack(plan: Plan, run: str) -> bytes:
     finally:
         for module in foreign:
             cloudpickle.unregister_pickle_by_value(module)
+
+
+def with_copies(plan: Plan) -> Plan:
+    """A plan with copies of its Beam transforms, as workers get them: to try them out without changing the user's own.
+
+    Raises:
+        SerializationError: As `pack` does.
+    """
+    copies = {node.id: node for node in plan_of(pack(replace(plan, nodes=plan.beam), "")).nodes}
+    return replace(plan, nodes=tuple(copies.get(node.id, node) for node in plan.nodes))
 
 
 def plan_of(data: bytes) -> Plan:

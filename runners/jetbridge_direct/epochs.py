@@ -18,9 +18,16 @@ from jetbridge.beam.inspect import holds_back
 from jetbridge.beam.sampling import without_sampling
 from jetbridge.beam.translate import new_pipeline, translate
 from jetbridge.errors import UnsupportedByRunnerError
+from jetbridge.plan.fuse import fuse
 from jetbridge_direct.transforms import HOSTS, EpochHosting
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from apache_beam.portability.api import beam_runner_api_pb2 as api
+
+    from jetbridge.plan.fuse import Segment
+    from jetbridge.plan.graph import Plan
     from jetbridge_direct.host import JobHost
 
 FIRST_SECONDS = 0.1
@@ -46,21 +53,11 @@ class Epochs:
     def __init__(self, host: JobHost) -> None:
         self._host = host
         self._options = _Options(flags=[])
-        hosting = EpochHosting(host.run, wake=bool(host.plan.beam))
-        with new_pipeline(FnApiRunner(), self._options) as pipeline:
-            translate(host.plan, host.segments, hosting, pipeline)
-            self._proto = pipeline.to_runner_api(default_environment=environments.EmbeddedPythonEnvironment.default())
-        self.whole = any(holds_back(self._proto, node) for node in host.plan.beam)
+        self._proto = _translated(host.plan, host.segments, host.run, self._options)
+        self.whole = _must_see_all(host.plan, self._proto)
         self._first, self._most = FIRST_SECONDS, MOST_SECONDS
         if host.plan.unbounded:
             self._first, self._most = STREAM_SECONDS, MOST_STREAM_SECONDS
-            if self.whole:
-                self.close()
-                names = ", ".join(f"'{node.name}'" for node in host.plan.beam)
-                raise UnsupportedByRunnerError(
-                    f"apply_beam {names} groups, windows or keeps state, which the Direct runner cannot run on a "
-                    "stream: an epoch is a slice of the input"
-                )
         self._seconds = self._first
         HOSTS[host.run] = host
 
@@ -82,6 +79,37 @@ class Epochs:
     def close(self) -> None:
         """Forget the host."""
         HOSTS.pop(self._host.run, None)
+
+
+def check(plan: Plan) -> None:
+    """Refuse a plan whose Beam transforms cannot be run, by translating it.
+
+    Args:
+        plan: One whose transforms are copies: they may keep what they are applied to.
+
+    Raises:
+        PipelineError: When Beam cannot apply one.
+        UnsupportedByRunnerError: When one must see all of a stream.
+    """
+    _must_see_all(plan, _translated(plan, fuse(plan), "", _Options(flags=[])))
+
+
+def _translated(plan: Plan, segments: Sequence[Segment], run: str, options: _Options) -> api.Pipeline:
+    with new_pipeline(FnApiRunner(), options) as pipeline:
+        translate(plan, segments, EpochHosting(run, wake=bool(plan.beam)), pipeline)
+        return pipeline.to_runner_api(default_environment=environments.EmbeddedPythonEnvironment.default())
+
+
+def _must_see_all(plan: Plan, proto: api.Pipeline) -> bool:
+    """Whether a Beam transform of the user's must see all of the input; that of a stream is refused."""
+    names = [f"'{node.name}'" for node in plan.beam if holds_back(proto, node)]
+    if names and plan.unbounded:
+        raise UnsupportedByRunnerError(
+            f"apply_beam {', '.join(names)} groups, windows or keeps state, which the Direct runner cannot run on a "
+            "stream: an epoch is a slice of the input. Use stages of jetbridge for that (group_by, window, distinct, "
+            "rolling_aggregate, map_stateful), a batch pipeline, or the Flink runner"
+        )
+    return bool(names)
 
 
 class _Options(PipelineOptions):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetbridge.config import ProcessingGuarantee
 from jetbridge.jobs.console import show_messages
+from jetbridge.jobs.packing import with_copies
 from jetbridge.processes import cores
 from jetbridge_direct.execution import DirectExecution
 from jetbridge_direct.server import WORKER_MODULE
@@ -37,7 +38,11 @@ class DirectRunner:
         self._server.enter()
 
     def check(self, plan: Plan, config: JobConfig) -> None:
-        """Refuse what one machine cannot do: nothing."""
+        """Refuse the Beam transforms that cannot be run here; all else can."""
+        if plan.beam:  # the user has imported Beam already, and nobody else waits for it
+            from jetbridge_direct import epochs
+
+            epochs.check(with_copies(plan))
 
     def warm(self) -> None:
         """Start the fork server, which imports Beam in the background."""

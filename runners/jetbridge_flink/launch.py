@@ -7,6 +7,7 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from jetbridge.beam.loading import load_beam
 from jetbridge.config import ProcessingGuarantee
 from jetbridge.errors import JetbridgeError
 from jetbridge.plan.matching import described
@@ -47,6 +48,26 @@ def fits_batch(plan: Plan, guarantee: str) -> bool:
 def restarts(guarantee: str) -> dict[str, str]:
     """Flink's options for what happens to a job that has failed, by the name of its processing guarantee."""
     return dict(_NO_RESTART if guarantee == _NONE else _RESTART)
+
+
+def check(plan: Plan, guarantee: str) -> None:
+    """Refuse a plan whose Beam transforms cannot be applied, by translating it.
+
+    Args:
+        plan: One whose transforms are copies: they may keep what they are applied to.
+        guarantee: The name of the job's processing guarantee.
+
+    Raises:
+        PipelineError: When Beam cannot apply one.
+    """
+    load_beam()
+    from apache_beam.transforms import environments
+
+    from jetbridge_flink.hosting import pipeline_proto
+
+    batch = fits_batch(plan, guarantee)
+    spec = JobSpec("", "", "", "", "", guarantee, shards=1, unbounded=plan.unbounded, batch=batch)
+    pipeline_proto(plan, spec, environments.EmbeddedPythonEnvironment.default())
 
 
 class Launch:

@@ -7,8 +7,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from jetbridge.jobs.console import show_messages
+from jetbridge.jobs.packing import with_copies
 from jetbridge.processes import cores
 from jetbridge.store.registry import Registry
+from jetbridge_flink import launch
 from jetbridge_flink.execution import FlinkExecution
 from jetbridge_flink.submission import KEY_GROUPS
 
@@ -49,9 +51,12 @@ class FlinkRunner:
             self._remote = RemoteCluster(settings, db.home)
 
     def check(self, plan: Plan, config: JobConfig) -> None:
-        """Refuse what a remote cluster cannot honour or has no room for; one of its own takes all."""
+        """Refuse Beam transforms that cannot be applied, and what a remote cluster cannot honour or has no room for."""
         if self._remote is not None:
             self._remote.refuse(plan)
+        if plan.beam:  # the user has imported Beam already, and nobody else waits for it
+            launch.check(with_copies(plan), config.processing_guarantee.value)
+        if self._remote is not None:
             record = None if config.name is None else Registry(self._db).by_name(config.name)
             self._remote.check(room=record is None or not record.is_active)  # else it may have its slots already
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jetbridge import JobFailedError, Pipeline
+from jetbridge import JobFailedError, Pipeline, PipelineError
 
 
 @pytest.fixture
@@ -77,3 +77,26 @@ def test_its_failures_are_told_like_all_others(jet, beam):
     assert "ZeroDivisionError" in str(caught.value)
     assert caught.value.stage == "divide"
     assert results.get_all() == []
+
+
+def test_a_transform_that_gives_several_collections_is_refused_at_submit(jet, beam, says):
+    pipeline = Pipeline.create()
+    stage = pipeline.read_from(Pipeline.from_list("n", [1, 2])).apply_beam(beam.Partition(lambda n, _: n % 2, 2))
+    stage.set_name("halves").write_to(Pipeline.to_list(jet.name()))
+    before = len(jet.service.get_jobs())
+    with pytest.raises(PipelineError) as caught:
+        jet.submit(pipeline)
+    says(caught, "apply_beam 'halves'", "one PCollection", "DoOutputsTuple", "Flatten")
+    assert len(jet.service.get_jobs()) == before
+
+
+def test_a_transform_that_can_be_applied_once_is_checked_on_a_copy(jet, beam):
+    class Once(beam.PTransform):
+        applied = False
+
+        def expand(self, items):
+            assert not self.applied
+            self.applied = True
+            return items | beam.Map(lambda x: x * 2)
+
+    assert sorted(jet.collect([1, 2], lambda stage: stage.apply_beam(Once()))) == [2, 4]
