@@ -95,7 +95,13 @@ class JobMetrics:
         progress: The part of the input that was read, from 0.0 to 1.0; None
             for a stream, and when a source does not know its size.
         items_per_second: Items that the sources have emitted a second, over the last seconds.
-        lag: How many items of the streams were not read yet; None without a stream.
+        lag: How many items of the streams were not read yet; None without a stream that can tell.
+        watermark: The event time, in milliseconds since the epoch, before which no item is expected
+            any more that would be on time: the least watermark of the streams with timestamps. Each
+            stays behind its newest item by `allowed_lag`. A partition that is silent for longer than
+            `idle_timeout` does not hold it back, unless all are silent: then it stands still. A
+            stream that has ended is left out. None without such a stream, and while one of them, or
+            a partition that is not idle yet, has not had its first item.
         sources: How far each source was read, by stage name; without those that cannot tell.
         snapshots: Figures of the automatic snapshots.
         epoch_count: How many epochs were committed.
@@ -109,6 +115,7 @@ class JobMetrics:
     progress: float | None = None
     items_per_second: float | None = None
     lag: int | None = None
+    watermark: int | None = None
     sources: Mapping[str, SourceProgress] = field(default_factory=dict)
     snapshots: SnapshotMetrics = SnapshotMetrics()
     epoch_count: int = 0
@@ -137,6 +144,7 @@ class JobMetrics:
             progress=record.get("progress"),
             items_per_second=record.get("rate"),
             lag=record.get("lag"),
+            watermark=record.get("watermark"),
             sources={
                 name: SourceProgress(source["position"], source.get("size"))
                 for name, source in record.get("sources", {}).items()

@@ -128,6 +128,17 @@ def of_partitions(marks: Iterable[tuple[int, float]], idle_since: float, before:
     return max(before, min(counted, default=BEGINNING))
 
 
+def least_known(marks: Iterable[int]) -> int | None:
+    """The least of several sources' watermarks; None while one of them is not known, and of no sources.
+
+    Example:
+        >>> least_known([5000, 1000]), least_known([5000, BEGINNING]), least_known([])
+        (1000, None, None)
+    """
+    least = min(marks, default=BEGINNING)
+    return None if least <= BEGINNING else least
+
+
 def cut(chunk: list[Any], size: int) -> Iterator[list[Any]]:
     """A chunk in pieces, with their times if it has any.
 

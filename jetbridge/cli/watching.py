@@ -146,7 +146,8 @@ class View:
         from rich.console import Group
         from rich.text import Text
 
-        from jetbridge.cli.showing import COLORS, called, span, stage_table, why
+        from jetbridge.cli.showing import COLORS, called, moment, span, stage_table, why
+        from jetbridge.times import LATEST
 
         record, figures = self.record, self._job.get_metrics()
         title = Text.assemble(called(record), " is ", (record.status, COLORS.get(record.status, "")))
@@ -160,6 +161,8 @@ class View:
             text = f"{read} read, {written} written in {took}"
             if figures.lag is not None:
                 text += f", {figures.lag:,} behind the newest item"
+            if figures.watermark is not None:
+                text += f", watermark {moment(min(figures.watermark, LATEST))}"
             if figures.snapshots.age_millis is not None and record.is_active:
                 text += f", last snapshot {span(figures.snapshots.age_millis)} ago"
             parts.append(Text(text))

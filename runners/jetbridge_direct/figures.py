@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from jetbridge.times import least_known
+
 if TYPE_CHECKING:
     from jetbridge_direct.host import JobHost
 
@@ -62,6 +64,7 @@ class Figures:
             "sources": sources,
             "rate": self._per_second(received),
             "lag": self._lag(),
+            "watermark": self._watermark(),
             "snapshots": self._snapshots,
             "started": self._started,
             "updated": int(time.time() * 1000),
@@ -93,4 +96,10 @@ class Figures:
     def _lag(self) -> int | None:
         """How many items of the streams were not read yet."""
         lags = [reader.lag() for reader in self._host.readers.values() if reader.endless]
-        return sum(lag for lag in lags if lag is not None) if lags else None
+        known = [lag for lag in lags if lag is not None]
+        return sum(known) if known else None
+
+    def _watermark(self) -> int | None:
+        """How far event time is in the streams with timestamps that have not ended."""
+        readers = self._host.readers.values()
+        return least_known(reader.watermark() for reader in readers if reader.has_watermark and not reader.ended)

@@ -130,12 +130,17 @@ class SourceReader:
 
         One that was idle for long is left out, and comes back at the watermark of the others.
         """
-        lags = self.kernel.lags
-        if not self.endless or not lags:
+        if not self.has_watermark:
             return BEGINNING
+        lags = self.kernel.lags
         marks = [(progress.clock.watermark(lags), progress.heard) for progress in self.progress if not progress.ended]
         self._watermark = of_partitions(marks, time.monotonic() - self._idle, self._watermark)
         return self._watermark
+
+    @property
+    def has_watermark(self) -> bool:
+        """Whether it is a stream with timestamps."""
+        return self.endless and bool(self.kernel.lags)
 
     @property
     def endless(self) -> bool:
@@ -186,6 +191,8 @@ class SourceReader:
         """For a stream: how many items were published and not read, or None where the source cannot say."""
         lag = 0
         for progress in self.progress:
+            if progress.ended:
+                continue
             newest = self.source.newest(progress.partition)
             at = self.source.position(progress.partition, progress.offset)
             if newest is None or at is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jetbridge.connectors.base import SinkChunk
 from jetbridge.kernels.segment import add_counts
+from jetbridge.times import END
 
 if TYPE_CHECKING:
     from jetbridge.kernels.segment import Counts
@@ -38,6 +39,16 @@ def chunk(run: str, stage: str, shard: str, sequence: int, count: int, payload: 
 def figures(run: str, place: str, version: int, body: dict[str, Any]) -> tuple[int, bytes]:
     """A pair for the stage that writes: figures."""
     return FIGURES, pickle.dumps((run, place, version, body), protocol=5)
+
+
+def whole(source: str) -> str:
+    """The place of what is told of a source as a whole; its partitions' names are not empty."""
+    return f"{source}/"
+
+
+def watermark(run: str, source: str, time: int, *, ended: bool) -> tuple[int, bytes]:
+    """A pair for the stage that writes: how far event time is in a stream, which never goes back."""
+    return figures(run, whole(source), END if ended else time, {"counts": {}, "ended": ended, "watermark": time})
 
 
 def opened(pair: tuple[int, bytes]) -> SinkChunk | Figures:

@@ -6,6 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.connectors import intake
+from jetbridge.plan.ends import SourceNode
+from jetbridge.plan.fuse import fuse
+from jetbridge.plan.times import TimestampNode
+from jetbridge.times import BEGINNING, least_known
+from jetbridge_flink import envelopes
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,6 +37,13 @@ class JobFigures:
     def __init__(self, plan: Plan, run: str) -> None:
         self._plan = plan
         self._run = run
+        self._timed = [
+            segment.root.name
+            for segment in fuse(plan)
+            if isinstance(segment.root, SourceNode)
+            and not segment.root.source.bounded
+            and any(isinstance(step, TimestampNode) for step in segment.steps)
+        ]
         self._started = int(time.time() * 1000)
         self.begun = time.monotonic()
         self._rate: float | None = None
@@ -79,6 +91,7 @@ class JobFigures:
             "sources": positions,
             "rate": self._per_second(received),
             "lag": self._lag(parts),
+            "watermark": self._watermark(parts),
             "snapshots": dict(self.snapshots),
             "started": self._started,
             "updated": int(time.time() * 1000),
@@ -109,5 +122,11 @@ class JobFigures:
 
     @staticmethod
     def _lag(parts: dict[str, dict[str, Any]]) -> int | None:
-        lags = [part["newest"] - part["position"] for part in parts.values() if part.get("newest") is not None]
+        told = [(part.get("newest"), part.get("position")) for part in parts.values()]
+        lags = [max(0, newest - at) for newest, at in told if newest is not None and at is not None]
         return sum(lags) if lags else None
+
+    def _watermark(self, parts: dict[str, dict[str, Any]]) -> int | None:
+        """How far event time is in the streams with timestamps that have not ended."""
+        told = [parts.get(envelopes.whole(name), {}) for name in self._timed]
+        return least_known(part.get("watermark", BEGINNING) for part in told if not part.get("ended"))

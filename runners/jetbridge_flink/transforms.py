@@ -50,7 +50,6 @@ ALL_PARTITIONS = "*"
 FIGURES = "figures"
 """The tag of the figures among a DoFn's outputs."""
 
-
 _MICROS = 1_000_000
 _TIMERS = 64  # of one shard at a time
 
@@ -196,13 +195,18 @@ class ReadFn(SegmentFn):
                     turns.append(name)
                     if parts[name].version == before.version:
                         time.sleep(POLL_SECONDS)
-            for name, position in parts.items():
-                if position.version > told[name]:
-                    parts[name] = position = self._slices[name].kept(position)
-                    place = f"{self._node.name}/{name}"
-                    yield TaggedOutput(FIGURES, partition_figures(self._source, name, place, position))
-            watermark = self._watermark(parts, event_time(estimator.current_watermark()))
-            if watermark > event_time(estimator.current_watermark()):
+            moved = [name for name, position in parts.items() if position.version > told[name]]
+            for name in moved:
+                parts[name] = self._slices[name].kept(parts[name])
+                place = f"{self._node.name}/{name}"
+                yield TaggedOutput(FIGURES, partition_figures(self._source, name, place, parts[name]))
+            reached = event_time(estimator.current_watermark())
+            watermark = self._watermark(parts, reached)
+            # A partition that becomes idle moves it, too, without an item.
+            if (moved or watermark > reached) and self._kernel.lags and not self._source.bounded:
+                figures = envelopes.watermark(self.spec.run, self._node.name, watermark, ended=parts.ended)
+                yield TaggedOutput(FIGURES, figures)
+            if watermark > reached:
                 # Behind all that was read: what the stages below get before it, they get before they hear of it.
                 estimator.set_watermark(beam_time(watermark))
             if not parts.ended:

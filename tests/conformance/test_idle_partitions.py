@@ -16,11 +16,13 @@ def test_an_idle_partition_is_left_out_and_comes_back_at_the_others_watermark(je
     job = jet.submit(pipeline, JobConfig(processing_guarantee=guarantee, snapshot_interval_millis=300))
     # The second partition has said nothing of what is behind 2, until it is idle.
     until(lambda: sorted(results.get_all()) == [(0, [1, 2]), (10, [12])])
+    until(lambda: job.get_metrics().watermark == 25)
     source.release(1)
     until(lambda: late.get_all() == [3])
     until(lambda: job.get_metrics().stages["window"].late_count == 1)
     # Now the first one is idle.
     until(lambda: sorted(results.get_all()) == [(0, [1, 2]), (10, [12]), (20, [25]), (30, [31])])
+    until(lambda: job.get_metrics().watermark == 40)
 
 
 def test_a_lone_partition_waits_however_long_it_is_idle(jet, until):

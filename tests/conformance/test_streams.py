@@ -262,6 +262,7 @@ def test_metrics_of_a_stream(flow, until, guarantee):
     assert metrics.received_count == 100
     assert metrics.emitted_count == 50
     assert metrics.progress is None
+    assert (metrics.lag, metrics.watermark) == (0, None)
 
 
 def test_cancelled(flow, until):

@@ -36,6 +36,17 @@ def test_times_pass_every_stage_without_state_and_those_that_keep_them(flow):
     }
 
 
+def test_metrics_tell_how_far_a_stream_is(flow, until):
+    flow.start(lambda s: s.with_timestamps(lambda n: n * 1_000, allowed_lag=dt.timedelta(seconds=2)))
+    flow.publish([5, 50, 20])
+    until(lambda: flow.job.get_metrics().watermark == 48_000)
+    assert flow.job.get_metrics().lag == 0
+    flow.publish([51])
+    until(lambda: flow.job.get_metrics().watermark == 49_000)
+    flow.job.cancel()
+    assert flow.job.get_metrics().watermark == 49_000
+
+
 @pytest.mark.parametrize("operator", ["add_timestamps", "with_timestamps"])
 def test_datetimes_and_numbers_mean_the_same(jet, operator):
     moments = [BASE + dt.timedelta(hours=n) for n in range(48)]

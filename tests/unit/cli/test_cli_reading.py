@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
+from datetime import datetime
 
 import pytest
 
 import jetbridge
-from jetbridge import JobConfig, Pipeline
+from jetbridge import JobConfig, Pipeline, StreamSource
 from jetbridge.jobs.joblog import JobLogHandler
 
 
@@ -77,6 +78,23 @@ def test_metrics_are_a_table_with_a_bar_for_each_bounded_source(cli, ended):
         assert ["step", "map", "3", "3", "0"] in [line.split() for line in out.splitlines()]
         assert out.splitlines()[-1].split()[-4:] == ["100%", "3", "of", "3"]
     assert json.loads(cli("metrics", "speaker", "--watch", "--json", "--home", ended).out)["progress"] == 1.0
+
+
+def test_metrics_of_a_stream_have_its_lag_and_its_watermark(cli, home, until):
+    time = 1_700_000_000_000
+    with jetbridge.connect(home=home, parallelism=1) as client:
+        pipeline = Pipeline.create()
+        events = pipeline.read_from(StreamSource("events")).with_timestamps(lambda n: time + n, allowed_lag=1_000)
+        events.write_to(Pipeline.to_list("results"))
+        job = client.get_jet().submit(pipeline, JobConfig(name="clock"))
+        client.get_stream("events").publish_all([5_000, 7_500])
+        until(lambda: job.get_metrics().watermark is not None, "the first items")
+        job.cancel()  # so that --watch ends
+    for more in ([], ["--watch"]):
+        words = f"0 behind the newest item, watermark {datetime.fromtimestamp(time // 1_000 + 6)}"
+        assert words in cli("metrics", "clock", *more, "--home", home).out
+        facts = json.loads(cli("metrics", "clock", *more, "--json", "--home", home).out)
+        assert (facts["lag"], facts["watermark"]) == (0, time + 6_500)
 
 
 def test_logs_are_what_the_job_printed(cli, ended):
