@@ -112,7 +112,8 @@ class Client:
     def shutdown(self) -> None:
         """Wait for the jobs of this client, suspend those that never end, and close it.
 
-        Ctrl-C while waiting suspends the others too.
+        Ctrl-C while waiting suspends the others too. Jobs that failed and that
+        nobody has joined or listened to are printed on stderr.
 
         A second call does nothing. Handles of jobs go on telling what they knew.
         """
