@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import shlex
 from typing import TYPE_CHECKING, cast
 
 from jetbridge.checks import described
@@ -116,7 +117,8 @@ class Client:
     def shutdown(self) -> None:
         """Wait for the jobs of this client, suspend those that never end, and close it.
 
-        Ctrl-C while waiting suspends the others too.
+        Ctrl-C while waiting suspends the others too. Jobs that failed and that
+        nobody has joined or listened to are printed on stderr.
 
         A second call does nothing. Handles of jobs go on telling what they knew.
         """
@@ -188,15 +190,11 @@ class JetService:
         submission = self._accepted(pipeline, config)
         try:
             return self._start(submission)
-        except JobAlreadyExistsError as error:
+        except JobAlreadyExistsError:
             taken = self._active(submission.config.name)
             if taken is None:  # it has ended since
                 return self._start(submission)
-            cause = f" ({taken.cause})" if taken.status == JobStatus.SUSPENDED.value and taken.cause else ""
-            raise JobAlreadyExistsError(
-                f"the name '{taken.name}' is taken by job {taken.id}, which is {taken.status}{cause}: choose another "
-                "name, join or cancel that job, or call new_job_if_absent to get it"
-            ) from error
+            raise JobAlreadyExistsError(_taken(taken)) from None
 
     def new_job_if_absent(self, pipeline: Pipeline, config: JobConfig | None = None) -> Job:
         """The active job of the config's name, or a new one if there is none.
@@ -229,7 +227,7 @@ class JetService:
                     continue  # another thread or process was quicker: that job it is
             if record.status != JobStatus.SUSPENDED.value:
                 self._warn_if_different(record, submission.plan)
-            elif record.suspended_by not in ("user", "failure"):
+            elif _resumed_anew(record):
                 try:
                     record = self._session.jobs.resume(record, submission)
                 except JobStateError:
@@ -361,3 +359,21 @@ def _text(what: str, value: str) -> str:
     except UnicodeEncodeError as error:
         raise JobError(f"the {what} of a job is valid Unicode text; got {value!r}") from error
     return value
+
+
+def _taken(record: JobRecord) -> str:
+    """That a job has the name that another one was to have, and what to do."""
+    start = f"the name '{record.name}' is taken by job {record.id}, which is {record.status}"
+    if record.status != JobStatus.SUSPENDED.value:
+        return f"{start}: choose another name, join or cancel that job, or call new_job_if_absent to get it"
+    name = shlex.quote(str(record.name))
+    does = "resumes" if _resumed_anew(record) else "gets"
+    return (
+        f"{start}{f' ({record.cause})' if record.cause else ''}: `jetbridge resume {name}` starts it again, `jetbridge "
+        f"cancel {name}` ends it; or call new_job_if_absent, which {does} it, instead of submit"
+    )
+
+
+def _resumed_anew(record: JobRecord) -> bool:
+    """Whether new_job_if_absent resumes a suspended job: not one that somebody suspended, or a failure."""
+    return record.suspended_by not in ("user", "failure")

@@ -79,9 +79,7 @@ class _Conclusion:
 
     def _draw(self) -> None:
         if not self.wanted or not (endings.failures or endings.interrupted):
-            return
-        for line in endings.failures:
-            complain(JetbridgeError(line))
+            return  # the jobs' clients have printed what failed
         logging.shutdown()
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from jetbridge.checks import flag
 from jetbridge.connectors.base import BadItem, ConnectorContext, Sink, SinkChunk, Source, SplittableSource
 from jetbridge.connectors.memory import checked_name
-from jetbridge.errors import KeyTypeError, PipelineError
-from jetbridge.store import lists, maps, streams, values
+from jetbridge.errors import KeyTypeError, PipelineError, StoreError
+from jetbridge.store import lists, maps, streams, structures, values
 from jetbridge.store.database import Database
+from jetbridge.store.faults import mapped
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,7 +28,7 @@ class ListSource(SplittableSource):
     """A batch source of a stored list's items, in their order.
 
     It reads what the list holds when the job starts; what is added later is
-    left to a later run. A list that nobody has written is empty.
+    left to a later run. A list that nobody has written is empty; `JetService.submit` warns of it.
 
     Example:
         >>> from jetbridge import ListSource
@@ -41,6 +43,10 @@ class ListSource(SplittableSource):
 
     def __init__(self, name: str) -> None:
         super().__init__(checked_name("list", name))
+
+    def submitted(self, home: str) -> None:
+        """Warn of a name that means nothing yet."""
+        _warn_if_missing("list", self.name, home)
 
     def open(self, context: ConnectorContext) -> None:
         """Open the data folder."""
@@ -84,6 +90,10 @@ class MapSource(Source):
 
     def __init__(self, name: str) -> None:
         super().__init__(checked_name("map", name))
+
+    def submitted(self, home: str) -> None:
+        """Warn of a name that means nothing yet."""
+        _warn_if_missing("map", self.name, home)
 
     def open(self, context: ConnectorContext) -> None:
         """Open the data folder."""
@@ -278,3 +288,16 @@ class MapSink(EmbeddedSink):
     def apply(self, tx: sqlite3.Connection, chunks: Sequence[SinkChunk]) -> None:
         """Put entries."""
         maps.apply_entries(tx, self.name, *(chunk.payload for chunk in chunks))
+
+
+def _warn_if_missing(kind: structures.Kind, name: str, home: str) -> None:
+    """Say that a list or map that is to be read was never written to: its name may be a typing error."""
+    with contextlib.suppress(StoreError):  # a data folder that cannot be read is for the job to report
+        db = Database.open(Path(home))
+        try:
+            with mapped(f"{kind} '{name}'"):
+                missing = structures.find(db.reader(), kind, name) is None
+        finally:
+            db.close()
+        if missing:
+            _LOGGER.warning("%s '%s' does not exist yet (nothing was written to it): it is read as empty", kind, name)

@@ -41,6 +41,7 @@ class Listeners:
         self._registry = registry
         self._lock = threading.Lock()
         self._listeners: dict[str, Listening] = {}
+        self._ended: set[str] = set()  # jobs of whose end a listener has heard
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
@@ -62,6 +63,11 @@ class Listeners:
                 return False
             del self._listeners[listener_id]
             return True
+
+    def hear(self, job_id: str) -> bool:
+        """Whether a listener has heard of a job's end, or will."""
+        with self._lock:
+            return job_id in self._ended or any(each.job == job_id for each in self._listeners.values())
 
     def close(self) -> None:
         """End, when the listeners have heard of all that has happened."""
@@ -103,6 +109,8 @@ class Listeners:
                 with self._lock:
                     if key not in self._listeners:  # it was removed meanwhile, perhaps by itself
                         break
+                    if event.new_status.is_terminal():
+                        self._ended.add(record.id)
                 try:
                     listening.call(event)
                 except Exception:

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import secrets
+import shlex
 import sys
 import time
 import weakref
@@ -22,6 +23,7 @@ from jetbridge.jobs.control import Control
 from jetbridge.jobs.executions import Executions
 from jetbridge.jobs.listening import Listeners
 from jetbridge.jobs.structures import ClusterStructures
+from jetbridge.store import runs
 from jetbridge.store.database import Database
 from jetbridge.store.registry import Registry, StaleOwnerError
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger("jetbridge")
 _LAST_WORDS = 10.0  # seconds in which a killed job is gone
 _ENDED = "its client ended, and it never ends by itself"
+_SHORT = 20  # lines of a traceback that are printed for a job that nobody has joined
 _QUIET = 2.0  # seconds of waiting at the end of a client after which it says what it waits for
 
 
@@ -189,14 +192,33 @@ class Session:
         except BaseException as error:
             self._abandon(f"its client ended with {type(error).__name__} while it waited for the job")
             raise
-        self._note_failures()
-        self._close()
+        endings.failures += self._close()
 
-    def _note_failures(self) -> None:
-        for job_id in sorted(self.unjoined):
-            record = self.registry.get(job_id)
-            if record is not None and record.status == JobStatus.FAILED.value and not record.user_cancelled:
-                endings.failures.append(f"{self.describe(record)} failed: {(record.error or {}).get('message')}")
+    def unseen_failures(self) -> list[JobRecord]:
+        """Jobs of this client that failed and were neither joined nor listened to, the oldest first."""
+        found = []
+        for job_id in list(self.unjoined):
+            with contextlib.suppress(StoreError):
+                record = self.registry.get(job_id)
+                if record is None or record.status != JobStatus.FAILED.value or record.user_cancelled:
+                    continue
+                if not self.listeners.hear(job_id):
+                    found.append(record)
+        return sorted(found, key=lambda record: record.submission_time)
+
+    def _tell_failures(self) -> list[str]:
+        """Print the failures that nobody has seen, and give them as lines."""
+        lines = []
+        for record in self.unseen_failures():
+            error = record.error or {}
+            first, _, rest = str(error.get("message")).strip().partition("\n")
+            details = "\n".join(part.rstrip() for part in (rest, error.get("traceback") or "") if part.strip())
+            lines.append(f"{self.describe(record)} failed: {first}")
+            if details.count("\n") < _SHORT:
+                _say("\n".join(filter(None, (lines[-1], details))))
+            else:
+                _say(f"{lines[-1]} (jetbridge show {record.id} prints its traceback)")
+        return lines
 
     def _suspend_unbounded(self) -> None:
         unbounded = []
@@ -209,7 +231,7 @@ class Session:
             execution.suspend("client", _ENDED)
             record = self.registry.get(execution.job_id)
             if record is not None and record.status == JobStatus.SUSPENDED.value:
-                _say(f"{self.describe(record)} never ends and is SUSPENDED; new_job_if_absent or resume goes on")
+                _say(f"{self.describe(record)} never ends and is SUSPENDED; {_way_on(record)}")
 
     def abandon(self, cause: str) -> None:
         """End at once: the jobs of this client become SUSPENDED, and their workers are killed. It says which.
@@ -257,18 +279,29 @@ class Session:
             if done or JobStatus(record.status).is_terminal():
                 return [record] if done else []
 
-    def _close(self) -> None:
+    def _close(self) -> list[str]:
+        """Close; returns the failures that nobody has seen."""
         self.jobs.close()
         self.attendant.close()
         self.listeners.close()
         for job in list(self.handles):
             with contextlib.suppress(StoreError):
                 job._refresh()
+        failures = self._tell_failures()
         self.closed = True
         self.runner.close()
         if self.structures is not None:
             self.structures.close()
         self.db.close()
+        return failures
+
+
+def _way_on(record: JobRecord) -> str:
+    """How a suspended job is started again, and from where."""
+    how = f"`jetbridge resume {shlex.quote(record.name or record.id)}`"
+    if record.name:
+        how = f"new_job_if_absent or {how}"
+    return f"{how} {'goes on' if runs.goes_on(record) else 'starts it afresh, as it has no processing guarantee'}"
 
 
 def _say(text: str) -> None:

@@ -73,10 +73,10 @@ class Registry:
                     "INSERT INTO jobs (id, name, status, body, crc) VALUES (?, ?, ?, ?, ?)",
                     (record.id, record.name, record.status, body, zlib.crc32(body)),
                 )
-            except sqlite3.IntegrityError as error:
+            except sqlite3.IntegrityError:
                 if tx.execute("SELECT 1 FROM jobs WHERE id = ?", (record.id,)).fetchone():
-                    raise JobError(f"there is a job with the id {record.id!r} already") from error
-                raise _name_taken(tx, record.name) from error
+                    raise JobError(f"there is a job with the id {record.id!r} already") from None
+                raise _name_taken(tx, record.name) from None
             tx.execute("INSERT INTO pipelines (job, payload, crc) VALUES (?, ?, ?)", (record.id, pipeline, crc))
             if also is not None:
                 also(tx)
@@ -307,8 +307,8 @@ def _store(tx: sqlite3.Connection, record: JobRecord, unknown: dict[str, Any], c
             "UPDATE jobs SET status = ?, body = ?, crc = ? WHERE id = ?",
             (changed.status, body, zlib.crc32(body), record.id),
         )
-    except sqlite3.IntegrityError as error:
-        raise _name_taken(tx, record.name) from error
+    except sqlite3.IntegrityError:
+        raise _name_taken(tx, record.name) from None
     if record.is_active and not changed.is_active:
         _forget(tx, record.id)
     return changed
@@ -322,10 +322,14 @@ def _forget(tx: sqlite3.Connection, job_id: str) -> None:
 
 
 def _name_taken(tx: sqlite3.Connection, name: str | None) -> JobAlreadyExistsError:
-    row = tx.execute("SELECT id FROM jobs WHERE name = ? AND status NOT IN ('COMPLETED', 'FAILED')", (name,)).fetchone()
+    row = tx.execute(
+        "SELECT id, status FROM jobs WHERE name = ? AND status NOT IN ('COMPLETED', 'FAILED')", (name,)
+    ).fetchone()
+    job_id, status = row or ("(unknown)", "active")
+    way = "resume it" if status == "SUSPENDED" else "wait for its end"
     return JobAlreadyExistsError(
-        f"the name {name!r} is taken by the active job {row[0] if row else '(unknown)'}; wait for its end, cancel it, "
-        "use new_job_if_absent, or choose another name"
+        f"the name {name!r} is taken by job {job_id}, which is {status}: {way}, cancel it, use new_job_if_absent, "
+        "or choose another name"
     )
 
 

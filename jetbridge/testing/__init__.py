@@ -12,7 +12,7 @@
 
 `run_kernels` needs no engine and takes milliseconds. With the ``jet`` fixture
 of the pytest plugin, which comes with jetbridge, the same pipeline runs on a
-real runner: ``jet.submit(pipeline).join()``.
+real runner: ``jet.submit(pipeline)``; the test fails if the job does.
 """
 
 from __future__ import annotations

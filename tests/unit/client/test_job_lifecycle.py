@@ -86,8 +86,14 @@ class TestNames:
             raise KeyError
         with jetbridge.connect(home=home) as client:
             jet = client.get_jet()
-            with pytest.raises(JobAlreadyExistsError, match=r"which is SUSPENDED \(its client ended with KeyError"):
+            with pytest.raises(
+                JobAlreadyExistsError, match=r"which is SUSPENDED \(its client ended with KeyEr"
+            ) as error:
                 jet.submit(pipeline(), JobConfig(name="orders"))
+            assert "`jetbridge resume orders` starts it again, `jetbridge cancel orders` ends it" in str(error.value)
+            assert "new_job_if_absent, which resumes it" in str(error.value)
+            assert "join" not in str(error.value)
+            assert error.value.__suppress_context__, "SQLite's error is of no use to a user"
             jet.get_job_by_name("orders").cancel()
             jet.submit(pipeline(), JobConfig(name="orders")).join(DEADLINE)
 

@@ -27,7 +27,8 @@ def test_a_normal_end_suspends_a_stream_with_one_line(home, capsys, summing, sum
         sums(client, 2)
     assert job.status is JobStatus.SUSPENDED
     assert capsys.readouterr().err == (
-        f"jetbridge: job 'sum' ({job.id}) never ends and is SUSPENDED; new_job_if_absent or resume goes on\n"
+        f"jetbridge: job 'sum' ({job.id}) never ends and is SUSPENDED; "
+        "new_job_if_absent or `jetbridge resume sum` goes on\n"
     )
     with jetbridge.connect(home=home, parallelism=1) as client:
         client.get_stream("numbers").publish(3)
@@ -35,6 +36,16 @@ def test_a_normal_end_suspends_a_stream_with_one_line(home, capsys, summing, sum
         assert again.id == job.id
         assert sums(client, 3) == [1, 3, 6]
         assert again.status is JobStatus.RUNNING
+
+
+def test_the_hint_fits_the_job(home, capsys, summing):
+    with jetbridge.connect(home=home, parallelism=1) as client:
+        jet = client.get_jet()
+        unnamed = jet.submit(summing("a"), JobConfig(processing_guarantee="AT_LEAST_ONCE"))
+        jet.submit(summing("b"), JobConfig(name="my sum"))
+    told = capsys.readouterr().err
+    assert f"job {unnamed.id} never ends and is SUSPENDED; `jetbridge resume {unnamed.id}` goes on\n" in told
+    assert "; new_job_if_absent or `jetbridge resume 'my sum'` starts it afresh, as it has no processing" in told
 
 
 def test_a_bounded_job_is_waited_for_beside_a_stream(home, pipeline, gate, summing):

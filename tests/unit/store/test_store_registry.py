@@ -54,8 +54,9 @@ def test_a_record_comes_back_whole(jobs: Registry) -> None:
 
 def test_an_active_name_is_taken_and_an_ended_one_is_free(jobs: Registry) -> None:
     jobs.add(record("1", "a", "SUSPENDED"), b"")
-    with pytest.raises(JobAlreadyExistsError, match="'a' is taken by the active job 1"):
+    with pytest.raises(JobAlreadyExistsError, match="'a' is taken by job 1, which is SUSPENDED") as caught:
         jobs.add(record("2", "a"), b"")
+    assert caught.value.__suppress_context__, "what SQLite says of it is of no use"
     assert jobs.get("2") is None
     with pytest.raises(JobError, match="id '1' already"):
         jobs.add(record("1", "b"), b"")
