@@ -18,6 +18,7 @@ from jetbridge.config import ProcessingGuarantee
 from jetbridge.connectors import outbox
 from jetbridge.connectors.base import ConnectorContext
 from jetbridge.errors import DiskFullError, JetbridgeError
+from jetbridge.jobs.failing import fields_of
 from jetbridge.jobs.packing import unpack
 from jetbridge.kernels.failure import as_record
 from jetbridge.plan.services import uses_services
@@ -211,12 +212,12 @@ class Job:
 
     def _fail(self, error: BaseException) -> None:
         spec = self.spec
-        record = as_record(error, failed_stage(error))
-        fields: dict[str, Any] = {"error": record, "owner": None}
-        if spec.get("suspend_on_failure"):
-            fields |= {"status": "SUSPENDED", "cause": record["message"], "suspended_by": "failure"}
-        else:
-            fields |= {"status": "FAILED", "end_time": int(time.time() * 1000)}
+        job = self.registry.get(spec["job_id"])
+        fields = fields_of(
+            as_record(error, failed_stage(error)),
+            begun=bool(spec.get("resumed") or (job is not None and job.commits)),
+            suspends=bool(spec.get("suspend_on_failure")),
+        )
         try:
             with contextlib.suppress(StaleOwnerError), self.db.transaction(durable=True) as tx:
                 self.registry.update_in(tx, spec["job_id"], token=spec["token"], **fields)
