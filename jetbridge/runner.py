@@ -147,5 +147,10 @@ def load_runner(name: str) -> type[Runner]:
     return runner
 
 
+def packages() -> set[str]:
+    """The names of the packages that hold the runners."""
+    return {entry.module.partition(".")[0] for entry in _found().values()}
+
+
 def _found() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}

@@ -100,7 +100,7 @@ def accompany(session: "Session", job: "Job", as_json: bool) -> None:
     if not as_json:
         reason = why(view.record)
         typer.echo(f"{called(view.record)} is {view.record.status}" + (f": {reason}" if reason else ""), err=True)
-    if view.is_suspended and view.record.suspended_by == "failure":
+    if view.is_suspended and (view.record.suspended_by == "failure" or view.record.error is not None):
         raise typer.Exit(ExitCode.JOB_FAILED)
 
 

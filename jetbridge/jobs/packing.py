@@ -1,26 +1,30 @@
 """A job's payload: its plan and the code that it needs, as bytes, on the way to the worker.
 
-Functions travel by value. Classes of the user's script do too, and the worker
-puts them into its own ``__main__``, so that their instances are stored by
-reference and are equal in every process.
+Functions of the user's script travel by value. Its classes do too, and the
+worker puts them into its own ``__main__``, so that their instances are stored
+by reference and are equal in every process. Other modules of the user's own
+travel as source: see `carrying`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import io
 import pickle
 import sys
+import threading
 from collections import ChainMap
 from dataclasses import dataclass, replace
 from types import CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
 from jetbridge.aggregations import AggregateOperation
 from jetbridge.errors import SerializationError
+from jetbridge.jobs.carrying import carried, install, lent
 from jetbridge.store.values import register_type_names, registered_types
 
 if TYPE_CHECKING:
@@ -46,8 +50,12 @@ class JobPayload:
     run: str
 
 
+class UnloadableError(SerializationError):
+    """A payload cannot be loaded in this process; where its modules are, it may be."""
+
+
 def pack(plan: Plan, run: str) -> bytes:
-    """The payload of a plan.
+    """The payload of a plan: the modules that travel with it, and then a `JobPayload`, which may need them.
 
     Args:
         plan: The plan.
@@ -58,15 +66,15 @@ def pack(plan: Plan, run: str) -> bytes:
             names the stage, and the captured variable where it can be found.
     """
     foreign = [module for module in _modules(plan) if not _importable(module)]
-    for module in foreign:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        return _dumps(JobPayload(plan, _script_classes(), registered_types(), run))
-    except Exception as error:
-        raise _blamed(plan, error) from error
-    finally:
-        for module in foreign:
-            cloudpickle.unregister_pickle_by_value(module)
+    types = registered_types()
+    with _by_value(foreign):
+        try:
+            body, needed = _dumped(JobPayload(plan, _script_classes(), types, run))
+        except Exception as error:
+            raise _blamed(plan, error) from error
+    needed |= {name.partition(":")[0] for name in types}
+    modules = carried(needed, leaving={module.__name__ for module in foreign})
+    return b"".join((pickle.dumps(modules), body))
 
 
 def with_copies(plan: Plan) -> Plan:
@@ -83,34 +91,55 @@ def plan_of(data: bytes) -> Plan:
     """The plan in a payload, and nothing changed in this process: for the client, which has the script's classes.
 
     Raises:
-        SerializationError: As `unpack` does.
+        UnloadableError: As `unpack` does.
     """
-    return _loaded(data).plan
+    with _loading(), io.BytesIO(data) as file, lent(pickle.load(file)):
+        payload: JobPayload = pickle.load(file)
+    return payload.plan
 
 
 def unpack(data: bytes) -> JobPayload:
-    """The payload, with the script's classes put into this process's ``__main__``.
+    """The payload, with the script's classes put into this process's ``__main__``, and its own modules importable.
 
     Raises:
-        SerializationError: When a module that it needs cannot be imported here.
+        UnloadableError: When a module that it needs cannot be imported here.
     """
-    payload = _loaded(data)
-    main = sys.modules["__main__"]
-    for name, cls in payload.classes.items():
-        setattr(main, name, cls)
-    register_type_names(payload.types)
+    with _loading(), io.BytesIO(data) as file:
+        install(pickle.load(file))
+        payload: JobPayload = pickle.load(file)
+        main = sys.modules["__main__"]
+        for name, cls in payload.classes.items():
+            setattr(main, name, cls)
+        register_type_names(payload.types)
     return payload
 
 
-def _loaded(data: bytes) -> JobPayload:
+@contextlib.contextmanager
+def _loading() -> Iterator[None]:
     try:
-        payload: JobPayload = pickle.loads(data)
+        yield
     except Exception as error:
-        raise SerializationError(
-            f"the job's code cannot be loaded in the worker: {type(error).__name__}: {error}; "
-            "modules that it imports must be importable there"
+        # What a class that was registered needs says itself which one that is.
+        text = str(error) if isinstance(error, SerializationError) else f"{type(error).__name__}: {error}"
+        raise UnloadableError(
+            f"the job's code cannot be loaded: {text}; the modules that it imports must be importable where it runs"
         ) from error
-    return payload
+
+
+_registering = threading.Lock()
+
+
+@contextlib.contextmanager
+def _by_value(modules: list[ModuleType]) -> Iterator[None]:
+    """Pickle some modules by value; one thread at a time, since cloudpickle knows but one list of them."""
+    with _registering:
+        for module in modules:
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            yield
+        finally:
+            for module in modules:
+                cloudpickle.unregister_pickle_by_value(module)
 
 
 def code_of_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str) -> CodeType:
@@ -118,21 +147,37 @@ def code_of_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file
     return make(*arguments).replace(co_filename=file)
 
 
-def _code(code: CodeType) -> tuple[Callable[..., CodeType], tuple[Any, ...]]:
+def _code(needed: set[Any], code: CodeType) -> tuple[Callable[..., CodeType], tuple[Any, ...]]:
+    needed.update(code.co_names)
     make, arguments = cloudpickle.CloudPickler.dispatch_table[CodeType](code)
     return code_of_file, (make, arguments, code.co_filename)
 
 
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
-    """Keeps the names of files, which cloudpickle leaves out from 3.1.3 on: tracebacks show lines out of them."""
+    """Keeps the names of files, which cloudpickle leaves out from 3.1.3 on: tracebacks show lines out of them.
 
-    dispatch_table: ClassVar[Any] = ChainMap({CodeType: _code}, cloudpickle.CloudPickler.dispatch_table)
+    Attributes:
+        needed: The names of the modules that loading will import, or that functions import when called, and some more.
+    """
+
+    def __init__(self, file: io.BytesIO) -> None:
+        self.needed: set[Any] = set()
+        # Before pickle's own __init__, which looks at it.
+        reducers = {CodeType: functools.partial(_code, self.needed)}
+        self.dispatch_table: Any = ChainMap(reducers, cloudpickle.CloudPickler.dispatch_table)
+        super().__init__(file, protocol=5)
+
+    def reducer_override(self, value: Any) -> Any:
+        self.needed.add(value.__name__ if type(value) is ModuleType else getattr(value, "__module__", None))
+        return super().reducer_override(value)
 
 
-def _dumps(value: Any) -> bytes:
+def _dumped(value: Any) -> tuple[bytes, set[str]]:
+    """A value's pickle, and the names of modules that it needs."""
     with io.BytesIO() as file:
-        _Pickler(file, protocol=5).dump(value)
-        return file.getvalue()
+        pickler = _Pickler(file)
+        pickler.dump(value)
+        return file.getvalue(), {name for name in pickler.needed if type(name) is str}
 
 
 def _script_classes() -> dict[str, type]:
@@ -141,7 +186,7 @@ def _script_classes() -> dict[str, type]:
     for name, value in list(vars(main).items()) if main else ():
         if isinstance(value, type) and value.__module__ == "__main__" and value.__qualname__ == name:
             try:
-                _dumps(value)
+                _dumped(value)
             except Exception:
                 # A class that cannot travel matters only when the pipeline uses it, and then pack fails on it.
                 continue
@@ -225,7 +270,7 @@ def _blamed(plan: Plan, error: Exception) -> SerializationError:
 
 def _problem(value: Any) -> str | None:
     try:
-        _dumps(value)
+        _dumped(value)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None

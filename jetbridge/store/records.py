@@ -32,8 +32,8 @@ class JobRecord:
         owner: The process that the job belongs to: its pid, when that started, and its token.
         error: Why it failed: type, message, stage, item, traceback.
         cause: Why it is suspended.
-        suspended_by: Who suspended it: "user", "client" (the end of its client), "restart" (in the middle of one) or
-            "failure"; None while it is not suspended, and where nobody said.
+        suspended_by: Who suspended it: "user", "client" (the end of its client, or one that could not load its code),
+            "restart" (in the middle of one) or "failure"; None while it is not suspended, and where nobody said.
         user_cancelled: Whether a user ended it.
         metrics: The metrics as of the last commit.
         commits: How many commits the run has made.

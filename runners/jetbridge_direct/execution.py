@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jetbridge.errors import DiskFullError, JobError, SnapshotError, StoreError
 from jetbridge.job import JobStatus
 from jetbridge.jobs.discarding import discard
+from jetbridge.jobs.failing import fields_of
 from jetbridge.store import runs, states
 from jetbridge.store.registry import Registry, StaleOwnerError
 from jetbridge_direct.logs import Output
@@ -260,6 +261,7 @@ class DirectExecution:
             "job_name": self._record.name or self.job_id,
             "run": self._run,
             "token": self._owner["token"],
+            "resumed": self._record.start_time is not None,
             "resume": self._guarded or states.load(self._db.reader(), self.job_id) is not None,
         }
         self._serving = False
@@ -341,17 +343,14 @@ class DirectExecution:
 
     def _fail(self, kind: str, message: str, *, final: bool = False) -> None:
         error = {"type": kind, "message": message, "stage": None, "item": None, "traceback": None}
-        if self._record.config["suspend_on_failure"] and not final:
-            suspended = JobStatus.SUSPENDED.value
-            self._leave({"status": suspended, "suspended_by": "failure", "cause": message, "error": error})
-        else:
-            if self._record.staged:
-                with contextlib.suppress(StoreError):  # it is damaged, and fails all the same
-                    checkpoint = states.load(self._db.reader(), self.job_id) if self._guarded else None
-                    self._left = functools.partial(
-                        discard, self._db.home, replace(self._record, run=self._run), self._spec["payload"], checkpoint
-                    )
-            self._leave({"status": JobStatus.FAILED.value, "end_time": int(time.time() * 1000), "error": error})
+        suspends = self._record.config["suspend_on_failure"] and not final
+        if not suspends and self._record.staged:
+            with contextlib.suppress(StoreError):  # it is damaged, and fails all the same
+                checkpoint = states.load(self._db.reader(), self.job_id) if self._guarded else None
+                self._left = functools.partial(
+                    discard, self._db.home, replace(self._record, run=self._run), self._spec["payload"], checkpoint
+                )
+        self._leave(fields_of(error, begun=True, suspends=suspends))
 
     def _leave(self, changes: dict[str, Any]) -> None:
         def leave() -> None:

@@ -18,6 +18,7 @@ from jetbridge.config import ProcessingGuarantee
 from jetbridge.connectors import outbox
 from jetbridge.connectors.base import ConnectorContext
 from jetbridge.errors import DiskFullError, ItemError, JetbridgeError
+from jetbridge.jobs.failing import fields_of
 from jetbridge.jobs.packing import unpack
 from jetbridge.kernels.failure import as_record
 from jetbridge.plan.ends import BeamNode
@@ -218,11 +219,12 @@ class Job:
         record = as_record(error, failed_stage(error))
         if not isinstance(error, ItemError) and record["stage"] in self._transforms:
             record["message"] = f"apply_beam '{record['stage']}' failed: {without_steps(record['message'] or '')}"
-        fields: dict[str, Any] = {"error": record, "owner": None}
-        if spec.get("suspend_on_failure"):
-            fields |= {"status": "SUSPENDED", "cause": record["message"], "suspended_by": "failure"}
-        else:
-            fields |= {"status": "FAILED", "end_time": int(time.time() * 1000)}
+        job = self.registry.get(spec["job_id"])
+        fields = fields_of(
+            record,
+            begun=bool(spec.get("resumed") or (job is not None and job.commits)),
+            suspends=bool(spec.get("suspend_on_failure")),
+        )
         try:
             with contextlib.suppress(StaleOwnerError), self.db.transaction(durable=True) as tx:
                 self.registry.update_in(tx, spec["job_id"], token=spec["token"], **fields)

@@ -15,6 +15,7 @@ from jetbridge.connectors import intake
 from jetbridge.connectors.embedded import EmbeddedSink
 from jetbridge.errors import JetbridgeError, JobError, StoreError, UnsupportedByRunnerError
 from jetbridge.job import JobStatus
+from jetbridge.jobs.failing import fields_of
 from jetbridge.jobs.packing import plan_of
 from jetbridge.kernels.failure import as_record
 from jetbridge.store import runs, snapshots, states
@@ -383,12 +384,11 @@ class FlinkExecution:
         self._registry.update(self.job_id, token=self._token, **changes)
 
     def _fail(self, error: dict[str, Any], *, final: bool = False) -> None:
-        if self._record.config["suspend_on_failure"] and not final:
-            cause = {"suspended_by": "failure", "cause": error["message"], "error": error}
-            self._leave({"status": JobStatus.SUSPENDED.value, **cause})
-        else:
-            end = int(time.time() * 1000)
-            self._leave({"status": JobStatus.FAILED.value, "end_time": end, "error": error})
+        begun = self._record.start_time is not None or (self._registry.get(self.job_id) or self._record).commits > 0
+        fields = fields_of(error, begun=begun, suspends=self._record.config["suspend_on_failure"] and not final)
+        if fields["status"] == JobStatus.SUSPENDED.value:
+            self._suspension = fields  # so that what is staged stays
+        self._leave(fields)
 
     def _leave(self, changes: dict[str, Any], also: Callable[[Any], None] | None = None) -> None:
         self._change({**changes, "owner": None}, also)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
+import sys
 import textwrap
 import time
 
@@ -158,3 +160,22 @@ def sums(until):
         return client.get_list("sums").get_all()
 
     return sums
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Make modules that lie in a folder of the path; they are forgotten afterwards."""
+    before = set(sys.modules)
+
+    def make(folder="folder", **sources):
+        for name, source in sources.items():
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / f"{name}.py").write_text(textwrap.dedent(source))
+        monkeypatch.setattr(sys, "path", [str(tmp_path / folder), *sys.path])
+        importlib.invalidate_caches()
+        return [importlib.import_module(name) for name in sources]
+
+    yield make
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
