@@ -86,7 +86,7 @@ class Pipeline:
             items: The items; they are copied now.
 
         Raises:
-            PipelineError: When ``items`` cannot be iterated or the name is no text.
+            PipelineError: When ``items`` cannot be iterated or is a text, bytes or a mapping, or the name is no text.
         """
         return ItemsSource(name, items)
 

@@ -68,7 +68,7 @@ def text(path: Path, *, overwrite: bool = False, name: str | None = None) -> Tex
         name: The stage's name; by default the file's name.
 
     Returns:
-        A sink that takes str; an item that is none fails the job.
+        A sink that takes str without line breaks; another item fails the job.
 
     Raises:
         PipelineError: For a path that is none, or an ``overwrite`` that is no bool.
@@ -120,7 +120,8 @@ def json_lines(path: Path, *, overwrite: bool = False, name: str | None = None) 
         name: The stage's name; by default the file's name.
 
     Returns:
-        A sink that takes what JSON can hold; tuples become lists. Other items fail the job.
+        A sink that takes what JSON can hold; tuples become lists. Other items fail the job, such as NaN and keys
+        of dicts that are no str.
 
     Raises:
         PipelineError: For a path that is none, or an ``overwrite`` that is no bool.

@@ -17,6 +17,8 @@ from jetbridge.errors import SourceError
 _MARK = secrets.token_hex(16)
 _BETWEEN = f",{json.dumps(_MARK)},"
 _SHOWN = 120
+_STR = frozenset({str})
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 class JsonLinesSource(LineSource):
@@ -58,16 +60,17 @@ class JsonLinesSource(LineSource):
 
 
 class JsonLinesSink(FileSink):
-    """Each item as JSON on a line of its own; NaN and infinities are written as Python writes and reads them."""
+    """Each item as JSON on a line of its own; what JSON has no form for is refused, rather than changed."""
 
     kind: ClassVar[str] = "json_lines"
     extension: ClassVar[str] = ".jsonl"
 
     def format(self, items: list[Any]) -> bytes:
         """The lines in UTF-8."""
-        encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+        encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
         try:
             lines = [encode(item) for item in items]
+            _check_keys(items)
         except (TypeError, ValueError, RecursionError):
             raise _bad_value(items) from None
         text = "\n".join(lines) + "\n"
@@ -77,11 +80,27 @@ class JsonLinesSink(FileSink):
             return "".join(f"{json.dumps(item)}\n" for item in items).encode()
 
 
+def _check_keys(values: list[Any]) -> None:
+    """Refuse keys that are no str: Python's encoder makes them such, so that 1 and "1" would become one."""
+    left: list[Any] = [values]
+    while left:
+        inside = left.pop()
+        if isinstance(inside, dict):
+            if not _STR.issuperset(map(type, inside)):
+                for key in inside:
+                    if not isinstance(key, str):
+                        raise TypeError(f"the key {key!r} is no str but {type(key).__name__}")
+            inside = inside.values()
+        if not _PLAIN.issuperset(map(type, inside)):
+            left += [value for value in inside if isinstance(value, (dict, list, tuple))]
+
+
 def _bad_value(items: list[Any]) -> BadItem:
     for index, item in enumerate(items):
         try:
-            json.dumps(item)
+            json.dumps(item, allow_nan=False)
+            _check_keys([item])
         except (TypeError, ValueError, RecursionError) as error:
-            hint = "map it to str, numbers, lists and dicts with str keys"
+            hint = "map it to str, finite numbers, None, lists and dicts with str keys"
             return BadItem(index, f"the item cannot be written as JSON: {error}: {hint}")
     raise AssertionError("every item is JSON")

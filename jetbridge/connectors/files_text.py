@@ -28,7 +28,7 @@ class TextSource(LineSource):
 
 
 class TextSink(FileSink):
-    r"""Each item a line; an item that holds ``\n`` becomes several."""
+    r"""Each item a line; one that holds ``\n`` is refused, as it would be read back as several."""
 
     kind: ClassVar[str] = "text"
     extension: ClassVar[str] = ".txt"
@@ -36,9 +36,12 @@ class TextSink(FileSink):
     def format(self, items: list[Any]) -> bytes:
         """The lines in UTF-8."""
         try:
-            return ("\n".join(items) + "\n").encode()
+            lines = "\n".join(items) + "\n"
+            if lines.count("\n") == len(items):
+                return lines.encode()
         except (TypeError, UnicodeEncodeError):
-            raise _bad_line(items) from None
+            pass
+        raise _bad_line(items)
 
 
 def _bad_line(items: list[Any]) -> BadItem:
@@ -47,6 +50,9 @@ def _bad_line(items: list[Any]) -> BadItem:
             return BadItem(
                 index, f"a text file takes str items; got {type(item).__name__}: add .map(str) before the sink"
             )
+        if "\n" in item:
+            hint = 'flat_map(str.splitlines) makes an item of each, map(lambda text: text.replace("\\n", " ")) one line'
+            return BadItem(index, f"a text file has a line for each item, and the text has line breaks: {hint}")
         try:
             item.encode()
         except UnicodeEncodeError as error:

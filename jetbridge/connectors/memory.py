@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jetbridge.connectors.base import SplittableSource
@@ -33,6 +34,12 @@ class ItemsSource(SplittableSource):
 
     def __init__(self, name: str, items: Iterable[Any]) -> None:
         super().__init__(checked_name("list", name))
+        if isinstance(items, (str, bytes, bytearray, Mapping)):
+            instead = "list(it.items()) for its entries" if isinstance(items, Mapping) else "[it] for one item"
+            raise PipelineError(
+                f"from_list '{name}' must be given a list of items; "
+                f"got {reprlib.repr(items)} ({type(items).__name__}): give {instead}, or list(it)"
+            )
         try:
             self.items = list(items)
         except TypeError as error:

@@ -7,6 +7,7 @@ five million integers are six hundred rows, and an index is found in one search.
 from __future__ import annotations
 
 import itertools
+import reprlib
 import struct
 import time
 import zlib
@@ -32,6 +33,20 @@ _MAX_ROWS = 1024
 _PLACE = struct.Struct("<qqq")
 
 Row = tuple[int, int, bytes, int, int, int]  # start, count, payload, crc, structure, written
+
+
+def several(method: str, one: str, items: Iterable[Any]) -> Iterable[Any]:
+    """What was given as many items.
+
+    Raises:
+        TypeError: For a text or bytes, which is nearly always meant as one.
+    """
+    if isinstance(items, (str, bytes, bytearray)):
+        raise TypeError(
+            f"{method} must be given several items; got {reprlib.repr(items)} ({type(items).__name__}): "
+            f"{one}(it) takes one item, and {method}(list(it)) its parts"
+        )
+    return items
 
 
 def encode_chunks(items: Iterable[Any]) -> Iterator[tuple[int, bytes]]:

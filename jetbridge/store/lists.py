@@ -51,8 +51,9 @@ class StoredList(Indexed):
 
         Raises:
             SerializationError: When an item cannot be stored; nothing is appended then.
+            TypeError: For a text or bytes, whose characters would be the items.
         """
-        encoded = list(chunks.encode_chunks(items))
+        encoded = list(chunks.encode_chunks(chunks.several("add_all", "add", items)))
         if encoded:
             with self._writing() as tx:
                 append(tx, self._name, encoded)

@@ -48,8 +48,9 @@ class StoredStream(Indexed):
 
         Raises:
             SerializationError: When one cannot be stored; nothing is published then.
+            TypeError: For a text or bytes, whose characters would be the messages.
         """
-        encoded = list(chunks.encode_chunks(messages))
+        encoded = list(chunks.encode_chunks(chunks.several("publish_all", "publish", messages)))
         if encoded:
             with self._writing() as tx:
                 append(tx, self._name, encoded)

@@ -144,6 +144,8 @@ class _Pickler(pickle.Pickler):
             raise SerializationError(f"cannot store the class {value.__module__}.{value.__qualname__}: {_NO_CODE}")
         if isinstance(value, _CODE):
             raise SerializationError(f"cannot store {_describe(value)}{self._origin()}: {_NO_CODE}")
+        if kind in _RUNNING:
+            raise SerializationError(f"cannot store {_short(value)}{self._origin()}: {_RUNNING[kind]}")
         reducer = forms.REDUCERS.get(kind)
         if reducer is not None:
             return reducer(value)
@@ -188,6 +190,15 @@ class Unpickler(pickle.Unpickler):
 
 
 _NO_CODE = "stored values are data, never code; store a name or an id in its place"
+
+
+_RUNNING: dict[type, str] = {
+    types.GeneratorType: "flat_map makes an item of each of its values, and list(...) in the function one of all",
+    types.CoroutineType: "an async function gives this; call it with map_using_service_async, which waits for it",
+    types.AsyncGeneratorType: "an async function with yield gives this, which no stage calls; return a list from an "
+    "async function without, and call that with map_using_service_async",
+}
+"""What is still to run has no value to store; and what to do about it."""
 
 
 def _describe(value: Any) -> str:

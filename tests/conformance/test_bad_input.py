@@ -106,7 +106,7 @@ class TestGraphs:
             numbers().write_to(bad)
         says(caught, "write_to", "sink", f"({type(bad).__name__})")
 
-    @pytest.mark.parametrize("bad", [3, None], ids=type_name)
+    @pytest.mark.parametrize("bad", [3, None, "abc", "", b"abc", bytearray(b"abc"), {"a": 1}], ids=type_name)
     def test_from_list_takes_items(self, bad, says):
         with pytest.raises(PipelineError) as caught:
             Pipeline.from_list("numbers", bad)

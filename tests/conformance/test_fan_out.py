@@ -43,7 +43,7 @@ def test_several_pipelines_in_one(jet):
     """Sources that never meet are run by one job all the same."""
     pipeline, one, two = Pipeline.create(), jet.list(), jet.list()
     pipeline.read_from(Pipeline.from_list("a", [1, 2])).map(str).write_to(Pipeline.to_list(one.name))
-    pipeline.read_from(Pipeline.from_list("b", "xyz")).sort(reverse=True).write_to(Pipeline.to_list(two.name))
+    pipeline.read_from(Pipeline.from_list("b", ["x", "y", "z"])).sort(reverse=True).write_to(Pipeline.to_list(two.name))
     jet.run(pipeline)
     assert (one.get_all(), two.get_all()) == (["1", "2"], ["z", "y", "x"])
 

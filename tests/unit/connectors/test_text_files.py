@@ -217,3 +217,10 @@ def test_items_that_are_no_text_are_refused(item, message):
     with pytest.raises(BadItem, match=message) as caught:
         sinks.text("a.txt").prepare(["fine", item])
     assert caught.value.index == 1
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\n", "\n"])
+def test_a_text_of_several_lines_is_refused(text):
+    with pytest.raises(BadItem, match="has a line for each item") as caught:
+        sinks.text("a.txt").prepare(["one", "", text])
+    assert caught.value.index == 2

@@ -223,3 +223,13 @@ def test_messages_carry_their_time(db: Database) -> None:
     StoredStream(db, "clicks").publish("a")
     (written,) = db.reader().execute("SELECT written FROM chunks").fetchone()
     assert written > 1_600_000_000_000
+
+
+@pytest.mark.parametrize("text", ["abc", "", b"abc", bytearray(b"abc")])
+def test_a_text_is_no_list_of_its_characters(db: Database, text: Any) -> None:
+    stored, stream = StoredList(db, "a"), StoredStream(db, "s")
+    with pytest.raises(TypeError, match=r"add_all must be given several items; got .*: add\(it\) takes one item"):
+        stored.add_all(text)
+    with pytest.raises(TypeError, match=r"publish_all must be given several items; got .*: publish\(it\) takes one"):
+        stream.publish_all(text)
+    assert (len(stored), len(stream)) == (0, 0)

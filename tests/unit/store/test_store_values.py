@@ -336,3 +336,26 @@ def test_names_travel_to_another_process(launch: Any, finish: Any, tmp_path: pat
     assert ("shop_model", "Size") not in registered.by_name
     with pytest.raises(SerializationError):
         register_type_names(["no_such_module:X"])
+
+
+def test_what_is_still_to_run_is_named_by_itself_and_with_what_to_do() -> None:
+    async def fetched() -> int:
+        return 1
+
+    async def pages() -> Any:
+        yield 1
+
+    coroutine = fetched()
+    try:
+        for value, advice in (
+            ((n for n in range(3)), "flat_map"),
+            (coroutine, "map_using_service_async"),
+            (pages(), "map_using_service_async"),
+        ):
+            for around in (value, [1, value], {"a": (value,)}):
+                with pytest.raises(
+                    SerializationError, match=rf"cannot store <.*\((async_)?(generator|coroutine)\).*{advice}"
+                ):
+                    encode(around)
+    finally:
+        coroutine.close()
