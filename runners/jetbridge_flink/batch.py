@@ -18,7 +18,7 @@ from jetbridge.kernels.rules import keyed_kernel
 from jetbridge_flink import envelopes
 from jetbridge_flink.grouped import in_order
 from jetbridge_flink.reading import Parts, Slices
-from jetbridge_flink.transforms import FIGURES, NO_PARTITION, SegmentFn, no_figures, partition_figures, refuse_more
+from jetbridge_flink.transforms import FIGURES, NO_PARTITION, SegmentFn, refuse_more
 from jetbridge_flink.work import marking
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class BatchReadFn(SegmentFn):
         sequences: dict[str, int] = {}
         with marking(self._node):
             if partition == NO_PARTITION:
-                yield TaggedOutput(FIGURES, no_figures(self.spec.run, place))
+                yield TaggedOutput(FIGURES, envelopes.no_figures(self.spec.run, place))
             while not position.ended:
                 started, count = time.monotonic(), 0
                 chunks, end = slices.read(position.offset)
@@ -65,7 +65,7 @@ class BatchReadFn(SegmentFn):
                         yield self._given(emission, place, sequences)
                 if position.ended or time.monotonic() - told > _TELL_SECONDS:
                     told = time.monotonic()
-                    yield TaggedOutput(FIGURES, partition_figures(self._source, partition, place, position))
+                    yield TaggedOutput(FIGURES, envelopes.partition_figures(self._source, partition, place, position))
 
 
 class BatchKeyedFn(SegmentFn):

@@ -10,7 +10,9 @@ from jetbridge.kernels.segment import add_counts
 from jetbridge.times import END
 
 if TYPE_CHECKING:
+    from jetbridge.connectors.base import Source
     from jetbridge.kernels.segment import Counts
+    from jetbridge_flink.reading import Position
 
 CHUNK, FIGURES = 0, 1
 
@@ -49,6 +51,28 @@ def whole(source: str) -> str:
 def watermark(run: str, source: str, time: int, *, ended: bool) -> tuple[int, bytes]:
     """A pair for the stage that writes: how far event time is in a stream, which never goes back."""
     return figures(run, whole(source), END if ended else time, {"counts": {}, "ended": ended, "watermark": time})
+
+
+def partition_figures(source: Source, partition: str, place: str, position: Position) -> tuple[int, bytes]:
+    """How far a partition is, for the stage that writes."""
+    size = source.size(partition)
+    at = size if position.ended else source.position(partition, position.offset)
+    offset = source.at_end(partition) if position.ended else position.offset
+    body = {
+        "counts": position.counts,
+        "offset": offset,
+        "ended": position.ended,
+        "kept": position.kept,
+        "position": at,
+        "size": size,
+        "newest": None if source.bounded else source.newest(partition),
+    }
+    return figures(position.run, place, position.version, body)
+
+
+def no_figures(run: str, place: str) -> tuple[int, bytes]:
+    """The figures of a source without partitions: it has ended."""
+    return figures(run, place, 1, {"counts": {}, "ended": True})
 
 
 def opened(pair: tuple[int, bytes]) -> SinkChunk | Figures:

@@ -36,7 +36,6 @@ from jetbridge_flink.work import JobSpec, Work, marking, work
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
-    from jetbridge.connectors.base import Source
     from jetbridge.kernels.keyed import KeyedKernel
     from jetbridge.kernels.segment import Emission, SegmentKernel
 
@@ -174,7 +173,7 @@ class ReadFn(SegmentFn):
                     if name != NO_PARTITION:
                         self._slices[name].check(position)
             if NO_PARTITION in parts:
-                yield TaggedOutput(FIGURES, no_figures(self.spec.run, f"{self._node.name}/{NO_PARTITION}"))
+                yield TaggedOutput(FIGURES, envelopes.no_figures(self.spec.run, f"{self._node.name}/{NO_PARTITION}"))
             deadline, told = time.monotonic() + BUDGET_SECONDS, {name: part.version for name, part in parts.items()}
             turns = deque(name for name, position in parts.items() if not position.ended)
             while turns and time.monotonic() < deadline:
@@ -199,7 +198,7 @@ class ReadFn(SegmentFn):
             for name in moved:
                 parts[name] = self._slices[name].kept(parts[name])
                 place = f"{self._node.name}/{name}"
-                yield TaggedOutput(FIGURES, partition_figures(self._source, name, place, parts[name]))
+                yield TaggedOutput(FIGURES, envelopes.partition_figures(self._source, name, place, parts[name]))
             reached = event_time(estimator.current_watermark())
             watermark = self._watermark(parts, reached)
             # A partition that becomes idle moves it, too, without an item.
@@ -374,28 +373,6 @@ def refuse_more(kernel: KeyedKernel, held: int, most: int) -> None:
             f"max_processor_accumulated_records of {most}",
             stage=kernel.name,
         )
-
-
-def partition_figures(source: Source, partition: str, place: str, position: Position) -> tuple[int, bytes]:
-    """How far a partition is, for the stage that writes."""
-    size = source.size(partition)
-    at = size if position.ended else source.position(partition, position.offset)
-    offset = source.at_end(partition) if position.ended else position.offset
-    body = {
-        "counts": position.counts,
-        "offset": offset,
-        "ended": position.ended,
-        "kept": position.kept,
-        "position": at,
-        "size": size,
-        "newest": None if source.bounded else source.newest(partition),
-    }
-    return envelopes.figures(position.run, place, position.version, body)
-
-
-def no_figures(run: str, place: str) -> tuple[int, bytes]:
-    """The figures of a source without partitions: it has ended."""
-    return envelopes.figures(run, place, 1, {"counts": {}, "ended": True})
 
 
 def late(tag: str, pair: tuple[int, bytes]) -> TaggedOutput:

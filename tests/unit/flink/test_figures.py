@@ -68,7 +68,7 @@ def batch(pipeline):
         ([watermark("a", 9_000), watermark("b", BEGINNING)], None),
         ([watermark("a", 9_000), watermark("b", 5_000)], 5_000),
         ([watermark("a", 9_000), watermark("b", 5_000, ended=True)], 9_000),
-        ([watermark("a", 9_000), transforms.no_figures(RUN, envelopes.whole("b"))], 9_000),
+        ([watermark("a", 9_000), envelopes.no_figures(RUN, envelopes.whole("b"))], 9_000),
         ([watermark("a", 9_000, ended=True), watermark("b", 5_000, ended=True)], None),
         ([watermark("a", 9_000), watermark("a", 8_000), watermark("b", 9_500)], 9_000),
     ],
