@@ -13,6 +13,7 @@ from typing_extensions import Self
 from jetbridge.aggregate_stages import Aggregating
 from jetbridge.arguments import described, flag, function
 from jetbridge.aside_stages import Extending, Siding
+from jetbridge.checks import no_attribute
 from jetbridge.coaggregate_stages import CoAggregating
 from jetbridge.errors import PipelineError
 from jetbridge.hash_join_stages import HashJoining
@@ -83,6 +84,11 @@ class Stage(Placing):
 
 class SinkStage(Stage):
     """The end of a branch."""
+
+    if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, "write_to ends a branch: go on from the stage that it was called on")
 
 
 class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping, Siding, Extending):
@@ -313,7 +319,13 @@ class BatchStage(GeneralStage, Aggregating["BatchStage"], CoAggregating["BatchSt
 
 
 class StreamStage(GeneralStage, Aggregating["StreamStage"], CoAggregating["StreamStage"], Stateful["StreamStage"]):
-    """A stage of an unbounded pipeline: what needs the end of the input is refused."""
+    """A stage of an unbounded pipeline: what needs the end of the input is refused.
+
+    Example:
+        >>> from jetbridge import Pipeline, StreamSource, StreamStage
+        >>> isinstance(Pipeline.create().read_from(StreamSource("clicks")), StreamStage)
+        True
+    """
 
     def sort(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not on a stream: the least item may still come.
@@ -323,6 +335,10 @@ class StreamStage(GeneralStage, Aggregating["StreamStage"], CoAggregating["Strea
             >>> Pipeline.create().read_from(StreamSource("clicks")).sort()  # doctest: +ELLIPSIS
             Traceback (most recent call last):
             jetbridge.errors.PipelineError: sort needs the end of its input, and a stream has none: ...
+
+        Args:
+            args: Whatever they are.
+            kwargs: Likewise.
 
         Raises:
             PipelineError: Always, with the way out.
