@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from jetbridge.services import ServiceFactory
     from jetbridge.settings import Settings
     from jetbridge.snapshots import JobStateSnapshot
-    from jetbridge.stages import BatchStage
+    from jetbridge.stages import BatchStage, StreamStage
     from jetbridge.store.values import register_type
     from jetbridge.windows import KeyedWindowResult, WindowResult
 
@@ -108,7 +108,7 @@ _HOMES = {
     "services": ("ServiceFactory",),
     "settings": ("Settings",),
     "snapshots": ("JobStateSnapshot",),
-    "stages": ("BatchStage",),
+    "stages": ("BatchStage", "StreamStage"),
     "store.values": ("register_type",),
     "windows": ("KeyedWindowResult", "WindowResult"),
 }
@@ -156,6 +156,7 @@ __all__ = [
     "StageMetrics",
     "StoreError",
     "StreamSource",
+    "StreamStage",
     "TimeoutException",
     "UnknownTypeError",
     "UnsupportedByRunnerError",

@@ -88,6 +88,27 @@ def _python_code(fn: Any) -> Any:
     return called if isinstance(inner, types.FunctionType) and not hasattr(inner, "__signature__") else None
 
 
+def no_attribute(stage: Any, name: str, advice: str) -> AttributeError:
+    """The error for what a stage has not; protocols that ask for names such as ``__deepcopy__`` get the plain one.
+
+    Example:
+        >>> no_attribute(3, "map", "call something else first")
+        AttributeError("'int' has no 'map': call something else first")
+
+    Args:
+        stage: The stage that was asked.
+        name: What it was asked for.
+        advice: What to do instead.
+    """
+    kind = type(stage).__name__
+    plain = name.startswith("_")
+    return AttributeError(
+        f"'{kind}' object has no attribute '{name}'" if plain else f"'{kind}' has no '{name}': {advice}",
+        name=name,
+        obj=stage,
+    )
+
+
 def flag(operator: str, parameter: str, value: Any) -> bool:
     """What was given as a yes or no: a text such as "no" would count as True, and destroy what it was to keep.
 

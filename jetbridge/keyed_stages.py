@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jetbridge.aggregate_stages import Aggregating
 from jetbridge.aside_stages import NotSiding
+from jetbridge.checks import no_attribute
 from jetbridge.coaggregate_stages import CoAggregating
 from jetbridge.join_stages import Joining
 from jetbridge.plan.keyed import DistinctNode, GroupNode
@@ -134,6 +135,12 @@ class GroupedStage(
     def _unread(self) -> tuple[str, str]:
         ways_on = "aggregate(...), rolling_aggregate(...), map_stateful(...), window(...), distinct() or write_to(...)"
         return "group_by", ways_on
+
+    if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            ways_on = self._unread()[1]
+            raise no_attribute(self, name, f"after group_by first comes {ways_on}")
 
     def __repr__(self) -> str:
         return f"<GroupedStage after '{self._stage.name}'>"

@@ -93,6 +93,13 @@ class Settings(BaseSettings):
     flink_jars: Path | None = None
     hazelcast: dict[str, Any] | None = None
 
+    @field_validator("home", mode="before")
+    @classmethod
+    def _is_named(cls, home: Any) -> Any:
+        if home == "":
+            raise ValueError("must be a folder's path, such as '.' for the current one")
+        return home
+
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:

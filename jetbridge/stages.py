@@ -13,6 +13,7 @@ from typing_extensions import Self
 from jetbridge.aggregate_stages import Aggregating
 from jetbridge.arguments import described, flag, function
 from jetbridge.aside_stages import Extending, NotSiding, Siding
+from jetbridge.checks import no_attribute
 from jetbridge.coaggregate_stages import CoAggregating
 from jetbridge.errors import PipelineError
 from jetbridge.hash_join_stages import HashJoining
@@ -88,6 +89,11 @@ class SinkStage(Stage, NotSiding):
     """The end of a branch."""
 
     _on_error_belongs = "call it before write_to, on the stage whose function may fail"
+
+    if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, "write_to ends a branch: go on from the stage that it was called on")
 
 
 class GeneralStage(Stage, Timing, HashJoining, Serving, Shaping, Siding, Extending):
@@ -318,7 +324,13 @@ class BatchStage(GeneralStage, Aggregating["BatchStage"], CoAggregating["BatchSt
 
 
 class StreamStage(GeneralStage, Aggregating["StreamStage"], CoAggregating["StreamStage"], Stateful["StreamStage"]):
-    """A stage of an unbounded pipeline: what needs the end of the input is refused."""
+    """A stage of an unbounded pipeline: what needs the end of the input is refused.
+
+    Example:
+        >>> from jetbridge import Pipeline, StreamSource, StreamStage
+        >>> isinstance(Pipeline.create().read_from(StreamSource("clicks")), StreamStage)
+        True
+    """
 
     def sort(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not on a stream: the least item may still come.
@@ -328,6 +340,10 @@ class StreamStage(GeneralStage, Aggregating["StreamStage"], CoAggregating["Strea
             >>> Pipeline.create().read_from(StreamSource("clicks")).sort()  # doctest: +ELLIPSIS
             Traceback (most recent call last):
             jetbridge.errors.PipelineError: sort needs the end of its input, and a stream has none: ...
+
+        Args:
+            args: Whatever they are.
+            kwargs: Likewise.
 
         Raises:
             PipelineError: Always, with the way out.

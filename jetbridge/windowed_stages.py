@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jetbridge.aggregations import AggregateOperation
 from jetbridge.arguments import described, function, operation_of
+from jetbridge.checks import no_attribute
 from jetbridge.coaggregate_stages import CoWindowing
 from jetbridge.errors import PipelineError
 from jetbridge.plan.keyed import WindowNode
@@ -154,6 +155,11 @@ class WindowedStage(CoWindowing[StageT]):
 
     def _unread(self) -> tuple[str, str]:
         return "window", "aggregate(...) or distinct()"
+
+    if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, f"after window first comes {self._unread()[1]}")
 
     def __repr__(self) -> str:
         return f"<WindowedStage after '{self._stage.name}'>"

@@ -40,7 +40,7 @@ class TextSink(FileSink):
             if lines.count("\n") == len(items):
                 return lines.encode()
         except (TypeError, UnicodeEncodeError):
-            pass
+            pass  # the item that is to blame is found below
         raise _bad_line(items)
 
 

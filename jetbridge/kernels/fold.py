@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jetbridge.aggregations import Initial
 from jetbridge.errors import ItemError
 from jetbridge.kernels.failure import FAILURES, at_hand, item_error, stage_error
 from jetbridge.kernels.group import Gathered, GroupSplitter, append_to
@@ -20,6 +21,7 @@ _FEW = 4
 """How often a key comes in a chunk, at the least and on average, for the items of each to be gathered first."""
 _LOOK_AGAIN = 32
 """After how many chunks that is found out anew."""
+RETURNED_NONE = "the accumulator returned None: it must return what is accumulated, also when it changes it in place"
 WHOLE = None
 """The key of the only accumulator of a whole-stage aggregate."""
 
@@ -30,7 +32,9 @@ class Folder:
     def __init__(self, name: str, operation: AggregateOperation) -> None:
         self.name = name
         self.operation = operation
-        self.create = operation.create
+        self.create = create = operation.create
+        # An initial list that becomes None was changed by a function that forgot to return it; a number may become one.
+        self.returns = isinstance(create, Initial) and not create.shared
         self.failed: list[tuple[Any, ItemError]] | None = None  # where items go that are to be left out
 
     def fold(self, acc: Any, items: list[Any]) -> Any:
@@ -44,9 +48,15 @@ class Folder:
         try:
             for item in rest:
                 acc = accumulate(acc, item)
+            if acc is None and self.returns:
+                raise TypeError(RETURNED_NONE)
         except FAILURES as error:
-            raise item_error("aggregate", self.name, at_hand(items, rest), error) from error
+            raise self.failure(at_hand(items, rest), error) from error
         return acc
+
+    def failure(self, item: Any, error: BaseException, kind: str = "aggregate") -> ItemError:
+        """The error for an accumulator that raised on an item."""
+        return item_error(kind, self.name, item, hinted(error, self.create))
 
     def _fold_carefully(self, acc: Any, items: list[Any], failed: list[tuple[Any, ItemError]]) -> Any:
         accumulate = self.operation.accumulate
@@ -54,7 +64,7 @@ class Folder:
             try:
                 acc = accumulate(acc, item)
             except FAILURES as error:
-                failure = item_error("aggregate", self.name, item, error)
+                failure = self.failure(item, error)
                 failure.__cause__ = error
                 failed.append((item, failure))
         return acc
@@ -117,6 +127,23 @@ class Folder:
             raise stage_error("aggregate", self.name, "finishing a result", error) from error
 
 
+def hinted(error: BaseException, create: Callable[[], Any]) -> BaseException:
+    """An error; one that comes of an unfit initial value, or of a result that was not returned, says so."""
+    text = str(error)
+    if type(error) not in (TypeError, AttributeError) or not isinstance(create, Initial) or text == RETURNED_NONE:
+        return error
+    initial, none = create.value, "NoneType" in text
+    if initial is None and none:
+        hint = "initial is None: give the accumulated value of no items, such as initial=0"
+    elif callable(initial) and type(initial).__name__ in text:
+        hint = f"initial is a {type(initial).__name__}: give the value itself, which is copied for each key"
+    elif none:
+        hint = f"where no item is None, {RETURNED_NONE}"
+    else:
+        return error
+    return TypeError(f"{text} ({hint})").with_traceback(error.__traceback__)
+
+
 class PartialSplitter(Splitter):
     """Folds items at once and sends each shard ``(keys, accumulators, odd)``."""
 
@@ -164,7 +191,7 @@ class PartialSplitter(Splitter):
             item = at_hand(chunk, items)
             if isinstance(error, TypeError):
                 raise self.keys.unhashable(item, key, error) from error
-            raise item_error("aggregate", self.folder.name, item, error) from error
+            raise self.folder.failure(item, error) from error
 
     def check(self, chunk: list[Any]) -> None:
         """Whether the keys of a chunk can be keys."""

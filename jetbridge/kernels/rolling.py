@@ -7,7 +7,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.errors import ItemError
-from jetbridge.kernels.failure import FAILURES, at_hand, item_error
+from jetbridge.kernels.failure import FAILURES, at_hand
 from jetbridge.kernels.fold import Folder, WholeSplitter
 from jetbridge.kernels.group import GroupSplitter
 from jetbridge.kernels.keyed import KeyedKernel, Keys, Splitter, State, decode, restored
@@ -77,7 +77,7 @@ class RollingKernel(KeyedKernel):
                     raise  # of the finisher
                 except FAILURES as error:
                     item = at_hand(items, rest)
-                    failure = item_error(self.kind, self.name, item, error)
+                    failure = self.folder.failure(item, error, self.kind)
                     if not self._careful:
                         raise failure from error
                     failure.__cause__ = error
@@ -109,7 +109,7 @@ class RollingKernel(KeyedKernel):
             except ItemError:
                 raise  # of the finisher
             except FAILURES as error:
-                raise item_error(self.kind, self.name, item, error) from error
+                raise self.folder.failure(item, error, self.kind) from error
             state[key] = acc
             if len(out) >= CHUNK_ITEMS:
                 yield out

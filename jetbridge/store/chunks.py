@@ -38,6 +38,11 @@ Row = tuple[int, int, bytes, int, int, int]  # start, count, payload, crc, struc
 def several(method: str, one: str, items: Iterable[Any]) -> Iterable[Any]:
     """What was given as many items.
 
+    Args:
+        method: The method that it was given to.
+        one: The method for a single item.
+        items: What was given.
+
     Raises:
         TypeError: For a text or bytes, which is nearly always meant as one.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copy
 import datetime
 import enum
 import functools
@@ -14,8 +15,10 @@ from unittest import mock
 import numpy
 import pytest
 
-from jetbridge import Pipeline, PipelineError, aggregations, services, sinks
+from jetbridge import Pipeline, PipelineError, aggregations, services, sinks, testing, windows
+from jetbridge.errors import ItemError
 
+TEN_MILLIS = windows.tumbling(10)
 TEN = services.shared_service(lambda context: 10)
 
 
@@ -168,3 +171,78 @@ class TestCalls:
             with pytest.raises(PipelineError) as caught:
                 call(make)
             says(caught, f"call it first: aggregations.{make.__name__}(...)")
+
+
+class TestAccumulators:
+    """What is wrong with an aggregate is seen at its first items."""
+
+    @pytest.mark.parametrize(
+        ("accumulator", "initial", "hint"),
+        [
+            (lambda total, n: total + n, None, "initial is None: give"),
+            (lambda total, n: total + n, lambda: 0, "initial is a function: give the value itself"),
+            (lambda found, n: found.append(n), [], "the accumulator returned None: it must return"),
+            (lambda total, n: print(total + n), 0, "the accumulator returned None: it must return"),
+        ],
+        ids=["no-initial", "function", "in-place", "no-return"],
+    )
+    @pytest.mark.parametrize(
+        "build",
+        [
+            lambda s, *fold: s.aggregate(*fold),
+            lambda s, *fold: s.group_by(lambda n: n % 2).aggregate(*fold),
+            lambda s, *fold: s.rolling_aggregate(*fold),
+        ],
+        ids=["whole", "keyed", "rolling"],
+    )
+    def test_the_error_says_what_to_do(self, build, accumulator, initial, hint):
+        with pytest.raises(ItemError, match=hint):
+            testing.run_kernels(build(numbers(), accumulator, initial))
+
+    def test_a_list_that_is_not_returned_is_seen_with_one_item_of_a_key(self):
+        with pytest.raises(ItemError, match=r"failed on item [123]: .*the accumulator returned None"):
+            testing.run_kernels(numbers().group_by(abs).aggregate(lambda found, n: found.append(n), initial=[]))
+
+    def test_a_number_may_become_none(self):
+        latest = numbers().map({1: 5, 3: 7}.get).aggregate(lambda last, n: n, initial=0)
+        assert testing.run_kernels(latest.map(repr)) == ["7"]
+        assert testing.run_kernels(numbers().aggregate(lambda last, n: None, initial=0)) == [None]
+
+    def test_other_errors_are_left_alone(self):
+        with pytest.raises(ItemError) as caught:
+            testing.run_kernels(numbers().aggregate(lambda total, n: total + "x", initial=0))
+        assert "initial" not in str(caught.value)
+        assert "returned" not in str(caught.value)
+
+
+class TestNextSteps:
+    """What a stage has not: the error says what comes first."""
+
+    @pytest.mark.parametrize(
+        ("make", "names", "advice"),
+        [
+            (lambda s: s.group_by(abs), ["map", "filter", "flat_map", "sort"], "after group_by first comes aggregate("),
+            (lambda s: s.window(TEN_MILLIS), ["map", "filter", "write_to"], "after window first comes aggregate("),
+            (
+                lambda s: s.group_by(abs).window(TEN_MILLIS),
+                ["map", "sort", "write_to"],
+                "after window first comes aggregate(",
+            ),
+            (
+                lambda s: s.write_to(Pipeline.to_list("results")),
+                ["map", "write_to", "submit"],
+                "write_to ends a branch: go on from the stage that it was called on",
+            ),
+        ],
+        ids=["grouped", "windowed", "keyed-windows", "sink"],
+    )
+    def test_the_error_says_what_comes_first(self, make, names, advice, says):
+        stage = make(numbers().with_timestamps(abs))
+        for name in names:
+            with pytest.raises(AttributeError) as caught:
+                getattr(stage, name)
+            says(caught, type(stage).__name__, f"no '{name}'", advice)
+            assert not hasattr(stage, name)
+        with pytest.raises(AttributeError, match=r"object has no attribute '__deep__'$"):
+            getattr(stage, "__deep__")  # noqa: B009 - a protocol's question
+        assert copy.copy(stage).__dict__ == stage.__dict__

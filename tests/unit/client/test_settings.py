@@ -71,6 +71,13 @@ def test_bad_arguments(given, message):
         load_settings(**given)
 
 
+def test_an_empty_home_is_no_folder(folder, monkeypatch):
+    with pytest.raises(ConfigError, match="home must be a folder's path"):
+        load_settings(home="")
+    monkeypatch.setenv("JETBRIDGE_HOME", "")
+    assert load_settings().home == folder / ".jetbridge"
+
+
 def test_a_bad_variable_is_named(monkeypatch):
     monkeypatch.setenv("JETBRIDGE_SHARDS", "few")
     with pytest.raises(ConfigError, match=r"got 'few' \(from the environment variable JETBRIDGE_SHARDS\)"):
