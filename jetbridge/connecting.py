@@ -46,7 +46,8 @@ def connect(
     Args:
         runner: Who carries out the jobs; "direct" (this machine) by default.
         home: The data folder; ``./.jetbridge`` by default. It is made if it does not exist.
-        parallelism: How many cores a job uses; all by default.
+        parallelism: How many cores a job uses; all by default, also on jetbridge's own Flink cluster: it has four slots
+            a core, since the jobs of a data folder share it. On a Flink cluster elsewhere all slots that are free.
         shards: Into how many shards keys are split; 128 by default.
         flink_url: The address of a Flink cluster that is there already, for its runner.
         hazelcast: Options of ``hazelcast.HazelcastClient``, such as ``cluster_members``: names of lists, maps

@@ -50,7 +50,7 @@ class Settings(BaseSettings):
         runner: The runner's name: what an installed package registers under the
             entry-point group ``jetbridge.runners``.
         home: The data folder.
-        parallelism: How many cores a job uses; None for all.
+        parallelism: How many cores a job uses; None for all, on a Flink cluster elsewhere for all free slots.
         shards: Into how many shards keys are split: the most that a keyed stage
             can be spread over. It is fixed for a job's life.
         flink_url: The address of a Flink cluster's REST service: jobs run there, and no cluster is started.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.config import ProcessingGuarantee
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jetbridge.store.records import JobRecord
+
+
+HEALTHY_SECONDS = 60.0
+"""How long a stream without a guarantee must have run for the deaths of its workers to be counted from the start."""
 
 
 def begin(tx: sqlite3.Connection, home: Path, record: JobRecord) -> dict[str, Any]:
@@ -45,6 +50,19 @@ def restore(tx: sqlite3.Connection, home: Path, record: JobRecord) -> None:
 def goes_on(record: JobRecord) -> bool:
     """Whether the job, when it is started again, goes on where it stood: else it starts afresh."""
     return bool(record.config.get("processing_guarantee", _NONE) != _NONE)
+
+
+def has_lasted(record: JobRecord, begun: float) -> bool:
+    """Whether a start of a job has gone well for long, so that the deaths of workers before it count no more.
+
+    Commits tell that of a job with a guarantee. Without one only a stream can have got anywhere: a bounded job begins
+    anew, and one that dies each time would never end.
+
+    Args:
+        record: The job.
+        begun: When it was started, by the monotonic clock.
+    """
+    return record.unbounded and not goes_on(record) and time.monotonic() - begun > HEALTHY_SECONDS
 
 
 def without_figures(metrics: dict[str, Any] | None) -> dict[str, Any]:

@@ -175,7 +175,7 @@ class DirectExecution:
     def _run_workers(self) -> None:
         deaths, pause = 0, _FIRST_PAUSE
         while not self._halt.is_set():
-            permanent = False
+            permanent, begun = False, time.monotonic()
             try:
                 # Before the worker is there: it says RUNNING itself, and only its owner may say anything.
                 started = {"start_time": int(time.time() * 1000)} if deaths == 0 or not self._guarded else {}
@@ -201,7 +201,7 @@ class DirectExecution:
                 return self._fail("WorkerError", fate)
             if self._halt.is_set():
                 break
-            if self._has_progressed():
+            if self._has_progressed() or runs.has_lasted(self._record, begun):
                 deaths, pause = 0, _FIRST_PAUSE
             deaths += 1
             if deaths >= _DEATHS:

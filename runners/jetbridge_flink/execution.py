@@ -178,7 +178,7 @@ class FlinkExecution:
                 raise
             finally:
                 delivery.close(pause=paused)
-            if self._figures.snapshots["count"]:  # of this start alone: so it got further
+            if self._figures.snapshots["count"] or runs.has_lasted(self._record, self._figures.begun):  # it got further
                 deaths = 0
             if lost == _SCALED:
                 _LOGGER.info("job %s: %s", self.job_id, lost)

@@ -23,12 +23,17 @@ class JobFigures:
     Args:
         plan: The job's plan.
         run: The run's id.
+
+    Attributes:
+        begun: When they began, with a start of the job, by the monotonic clock.
+        snapshots: What is known of the checkpoints of this start.
     """
 
     def __init__(self, plan: Plan, run: str) -> None:
         self._plan = plan
         self._run = run
         self._started = int(time.time() * 1000)
+        self.begun = time.monotonic()
         self._rate: float | None = None
         self._counted: tuple[float, int] | None = None
         self.snapshots: dict[str, Any] = {"count": 0, "last_size": None, "last_duration_ms": None, "last_time": None}

@@ -8,10 +8,11 @@ from hypothesis.stateful import run_state_machine_as_test
 from job_machine import JobCalls
 
 import jetbridge
+from jetbridge.store import runs
 
 
 @pytest.fixture
-def explore(tmp_path, until, gone, chance):
+def explore(tmp_path, until, gone, chance, monkeypatch):
     """Run random sequences of calls, other ones each day."""
 
     def explore(examples, steps):
@@ -25,6 +26,7 @@ def explore(tmp_path, until, gone, chance):
         )
         run_state_machine_as_test(machine, settings=settings)
 
+    monkeypatch.setattr(runs, "HEALTHY_SECONDS", float("inf"))  # the model counts every death
     home = tmp_path / "home"
     with jetbridge.connect(home=home):  # a client that is open keeps the fork server
         yield explore

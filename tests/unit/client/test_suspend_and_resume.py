@@ -11,6 +11,7 @@ import pytest
 
 import jetbridge
 from jetbridge import JobConfig, JobFailedError, JobStateError, JobStatus, Pipeline, StreamSource, TimeoutException
+from jetbridge.store import runs
 from jetbridge_direct import execution
 
 DEADLINE = 60.0
@@ -194,6 +195,31 @@ class TestWorkersThatDie:
 
     def test_deaths_without_a_commit_between_them_are_counted(self, jet, pipeline, gate):
         job = jet.submit(pipeline(gate), JobConfig(**GUARDED))
+        for count in (1, 2, 3):
+            os.kill(gate.reached(count), signal.SIGKILL)
+        with pytest.raises(JobFailedError, match="it has died 3 times"):
+            job.join(DEADLINE)
+
+    def test_a_stream_without_a_guarantee_is_forgiven_deaths_that_lie_far_apart(self, client, jet, gate, monkeypatch):
+        monkeypatch.setattr(runs, "HEALTHY_SECONDS", 0.0)
+        client.get_stream("numbers").publish(1)
+        pipeline = Pipeline.create()
+        pipeline.read_from(StreamSource("numbers")).map(gate).write_to(Pipeline.to_list("results"))
+        job = jet.submit(pipeline)
+        for count in (1, 2, 3, 4):
+            os.kill(gate.reached(count), signal.SIGKILL)
+        gate.reached(5)
+        assert job.status is JobStatus.RUNNING
+        job.cancel()
+
+    @pytest.mark.parametrize("bounded", [True, False])
+    def test_other_deaths_without_a_guarantee_are_counted(self, client, jet, pipeline, gate, monkeypatch, bounded):
+        client.get_stream("numbers").publish(1)
+        stream = Pipeline.create()
+        stream.read_from(StreamSource("numbers")).map(gate).write_to(Pipeline.to_list("results"))
+        if bounded:  # it would begin anew for ever
+            monkeypatch.setattr(runs, "HEALTHY_SECONDS", 0.0)
+        job = jet.submit(pipeline(gate) if bounded else stream)
         for count in (1, 2, 3):
             os.kill(gate.reached(count), signal.SIGKILL)
         with pytest.raises(JobFailedError, match="it has died 3 times"):
