@@ -149,7 +149,6 @@ class TestCalls:
             numpy.sqrt,
             numpy.int64,
         ],
-        ids=str,
     )
     def test_what_can_be_called_is_taken(self, fn):
         assert numbers().map(fn).filter(fn).sort(fn).name == "sort"

@@ -236,10 +236,11 @@ class JobCalls(JobLooks, RuleBasedStateMachine):
         running = [job for job in self.jobs if job.status is JobStatus.RUNNING]
         job = running[index % len(running)]
         if job.deaths == 2 and job.guarantee is not NONE:
+            commits = self.record(job).commits
             self.publish(1)
+            self.until(lambda: self.record(job).commits > commits, "a commit")  # rows may be there before it
+            job.deaths = 0
         self.settle(job)
-        if job.guarantee is not NONE and job.deaths == 2:
-            job.deaths = 0  # it has committed
         fails = job.deaths == 2 or (job.guarantee is NONE and self.fresh_place(job) is None)
         worker, run = self.worker(job), self.record(job).run
         os.kill(worker, signal.SIGKILL)
