@@ -192,7 +192,10 @@ def _quantiles(acc: list[Any], k: int, ranks: list[float]) -> list[float] | None
     weighted = [(number, 1) for number in acc[1]]
     if acc[0]:
         sketch = _values([acc[0], []], k)
-        weighted += sketch
+        # The weights that the sketch itself names are wrong after a merge that leaves its lowest level empty.
+        values = sorted({number for number, _ in sketch})
+        counts = [round(part * sketch.n) for part in sketch.get_cdf(values, True)]
+        weighted += [(number, upto - before) for number, upto, before in zip(values, counts, [0, *counts])]  # noqa: B905
         # The extremes are kept apart from the sample, and are results for 0 and 1 alone.
         weighted += [(sketch.get_min_value(), 0), (sketch.get_max_value(), 0)]
     if not weighted:

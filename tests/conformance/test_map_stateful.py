@@ -35,7 +35,7 @@ def counted_by_key(state, key, item):
 
 
 def test_the_state_of_the_whole_stage_sees_the_items_in_their_order(jet):
-    assert jet.collect("abc", lambda s: s.map_stateful(counter, counted)) == [(1, "a"), (2, "b"), (3, "c")]
+    assert jet.collect(list("abc"), lambda s: s.map_stateful(counter, counted)) == [(1, "a"), (2, "b"), (3, "c")]
 
 
 @pytest.mark.parametrize("items", [[], [None]], ids=repr)

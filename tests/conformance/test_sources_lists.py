@@ -12,8 +12,8 @@ def test_items_of_a_list_of_the_script(jet, bag, items):
 
 def test_any_iterable_is_taken(jet):
     assert jet.collect(n * n for n in range(4)) == [0, 1, 4, 9]
-    assert jet.collect({"a": 1, "b": 2}) == ["a", "b"]
-    assert jet.collect("żółw") == list("żółw")
+    assert jet.collect({"a": 1, "b": 2}.items()) == [("a", 1), ("b", 2)]
+    assert jet.collect(iter("żółw")) == list("żółw")
 
 
 def test_no_stored_list_is_made(jet):

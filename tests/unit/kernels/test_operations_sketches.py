@@ -188,3 +188,12 @@ def test_without_the_library_nothing_is_made(monkeypatch, make):
     monkeypatch.setitem(sys.modules, "datasketches", None)
     with pytest.raises(PipelineError, match=r"needs datasketches, .*: pip install '.*\[sketches\]"):
         make()
+
+
+@pytest.mark.parametrize("cut", [1, 300, 4_096, 6_000, 8_191, 8_192, 8_300, 11_999])
+def test_quantiles_of_parts_of_any_sizes(cut):
+    """The sketch's own weights do not sum up to the number of items when a merge has emptied its lowest level."""
+    operation = agg.approximate_quantiles([0.25, 0.5, 0.75])
+    parts = [operation.fold(operation.create(), part) for part in (range(cut), range(cut, 12_000))]
+    found = operation.result(operation.combine(*parts))
+    assert found == [pytest.approx(rank * 12_000, abs=400) for rank in (0.25, 0.5, 0.75)]
