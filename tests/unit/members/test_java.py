@@ -51,12 +51,12 @@ def test_without_the_extra_java_home_counts(tmp_path, monkeypatch):
     executable = jdk(tmp_path, release="17.0.1")
     assert java() == executable
     monkeypatch.delenv("JAVA_HOME")
-    with pytest.raises(ClusterError, match=r"no Java to run Flink with.*jetbridge\[flink\]"):
+    with pytest.raises(ClusterError, match=r"no Java to run Flink with.*pip install '.*\[flink\]"):
         java()
 
 
 def test_a_folder_without_java(tmp_path):
-    with pytest.raises(ClusterError, match=f"no Java in {tmp_path}, which java_home names.*jetbridge"):
+    with pytest.raises(ClusterError, match=f"no Java in {tmp_path}, which java_home names.*pip install"):
         java(tmp_path)
 
 
