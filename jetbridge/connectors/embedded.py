@@ -164,11 +164,8 @@ class StreamSource(SplittableSource):
     def submitted(self, home: str) -> None:
         """Fix what ``"latest"`` means."""
         if self.initial_position == "latest":
-            db = Database.open(Path(home))
-            try:
+            with contextlib.closing(Database.open(Path(home))) as db:
                 self._latest = streams.tail(db.reader(), self.name)
-            finally:
-                db.close()
 
     def open(self, context: ConnectorContext) -> None:
         """Open the data folder."""
@@ -293,11 +290,7 @@ class MapSink(EmbeddedSink):
 def _warn_if_missing(kind: structures.Kind, name: str, home: str) -> None:
     """Say that a list or map that is to be read was never written to: its name may be a typing error."""
     with contextlib.suppress(StoreError):  # a data folder that cannot be read is for the job to report
-        db = Database.open(Path(home))
-        try:
-            with mapped(f"{kind} '{name}'"):
-                missing = structures.find(db.reader(), kind, name) is None
-        finally:
-            db.close()
+        with contextlib.closing(Database.open(Path(home))) as db, mapped(f"{kind} '{name}'"):
+            missing = structures.find(db.reader(), kind, name) is None
         if missing:
             _LOGGER.warning("%s '%s' does not exist yet (nothing was written to it): it is read as empty", kind, name)

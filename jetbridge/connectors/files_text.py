@@ -36,12 +36,12 @@ class TextSink(FileSink):
     def format(self, items: list[Any]) -> bytes:
         """The lines in UTF-8."""
         try:
-            lines = "\n".join(items) + "\n"
-            if lines.count("\n") == len(items):
-                return lines.encode()
+            lines = ("\n".join(items) + "\n").encode()
         except (TypeError, UnicodeEncodeError):
-            pass  # the item that is to blame is found below
-        raise _bad_line(items)
+            raise _bad_line(items) from None
+        if lines.count(b"\n") != len(items):
+            raise _bad_line(items)
+        return lines
 
 
 def _bad_line(items: list[Any]) -> BadItem:

@@ -204,7 +204,7 @@ class Control:
                 f"{call}: {self._session.describe(record)} is {record.status} and has no processing guarantee, so no "
                 "state was kept: take the snapshot while it runs, or submit it with a guarantee"
             )
-        if (record.engine or {}).get("ids"):
+        if record.stands_in_cluster:
             raise SnapshotError(
                 f"{call}: {self._session.describe(record)} is {record.status} at a checkpoint of its cluster, since "
                 "nobody was there to take a savepoint, and such a checkpoint cannot be copied: resume the job, and "

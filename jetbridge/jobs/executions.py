@@ -169,8 +169,8 @@ class Executions:
         job = self._session.registry.get(job_id)
         if job is None or job.status != JobStatus.SUSPENDED.value or not runs.goes_on(job):
             return
-        if (job.engine or {}).get("ids"):
-            return  # a cluster has a newer checkpoint, and its workers see
+        if job.stands_in_cluster:
+            return  # its workers see
         body = states.load(self._session.db.reader(), job_id)
         if body is not None and fingerprints.has_fingerprints(body):
             fingerprints.refuse_changed_sources(body, plan_of(payload) if anew is None else anew.plan)
@@ -238,8 +238,7 @@ def stages_of(plan: Plan) -> dict[str, dict[str, Any]]:
 
 def _stands_on(tx: sqlite3.Connection, job: JobRecord) -> dict[str, Any] | None:
     """What a job goes on from: its checkpoint's body, or what its pipeline was if a cluster has a newer checkpoint."""
-    engine = job.engine or {}
-    return engine["plan"] if engine.get("ids") else states.load(tx, job.id)
+    return job.engine["plan"] if job.engine and job.stands_in_cluster else states.load(tx, job.id)
 
 
 def _ran(record: JobRecord) -> int:

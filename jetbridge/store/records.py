@@ -91,6 +91,11 @@ class JobRecord:
         """Whether the job has not ended, so that its name is taken."""
         return self.status not in TERMINAL
 
+    @property
+    def stands_in_cluster(self) -> bool:
+        """Whether a cluster may have a newer checkpoint of the job than the data folder: it ran there since."""
+        return bool((self.engine or {}).get("ids"))
+
 
 FIELDS = frozenset(entry.name for entry in fields(JobRecord))
 

@@ -209,7 +209,8 @@ class ReadFn(SegmentFn):
                 # Behind all that was read: what the stages below get before it, they get before they hear of it.
                 estimator.set_watermark(beam_time(watermark))
             if not parts.ended:
-                tracker.try_claim(parts.encoded())  # with what is kept of them
+                if moved:
+                    tracker.try_claim(parts.encoded())  # with what is kept of them
                 tracker.defer_remainder(Duration.of(0))
 
     def _read(self, name: str, position: Position, watermark: int) -> Generator[TaggedOutput, None, Position]:
