@@ -117,6 +117,10 @@ def main() -> None:
         app(prog_name="jetbridge")  # also as python -m jetbridge
     except KeyboardInterrupt:  # before or after a command's own work
         os._exit(ExitCode.INTERRUPTED)
+    finally:
+        # Under -m the interpreter ends by SIGINT, whatever the exit status, when Ctrl-C came in the middle
+        # of code from a string (as a dataclass has it), though it was caught. Another such code clears that.
+        exec("")
 
 
 def _print_version(wanted: bool) -> None:

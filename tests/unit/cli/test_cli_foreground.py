@@ -6,6 +6,8 @@ import os
 import pty
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -101,3 +103,15 @@ def test_in_a_terminal_there_is_a_live_table(suspended, service, start, gate, un
     screen(process, ours, until, re.compile(rb"COMPLETED"))
     assert process.wait(60) == 0
     os.close(ours)
+
+
+def test_ctrl_c_in_generated_code_keeps_the_exit_status(tmp_path):
+    (tmp_path / "halting.py").write_text(
+        "from jetbridge.cli.frame import command, main\n"
+        "@command()\n"
+        "def halt():\n"
+        "    exec('raise KeyboardInterrupt')\n"
+        "main()\n"
+    )
+    ended = subprocess.run([sys.executable, "-m", "halting", "halt"], cwd=tmp_path, check=False)
+    assert ended.returncode == 130
