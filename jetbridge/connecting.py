@@ -90,6 +90,7 @@ def _connected(**given: Any) -> Client:
 
     settings = load_settings(**given)
     session = Session(settings, load_runner(settings.runner))
+    session.jobs.attach_all()
     endings.watch(session)
     return Client(session)
 

@@ -65,6 +65,13 @@ class Execution(Protocol):
         ended meanwhile.
         """
 
+    def detach(self) -> bool:
+        """Let the job run on in a cluster without this process, which is about to end.
+
+        Returns:
+            False when it cannot do that, or has ended meanwhile; it is then what it was.
+        """
+
     def export(self, name: str, *, last: bool = False) -> bool:
         """Have a named snapshot taken, and wait until it is durable.
 
@@ -104,10 +111,14 @@ class Runner(Protocol):
     def warm(self) -> None:
         """Prepare in the background for the first job; returns at once."""
 
+    def attaches(self, record: JobRecord) -> bool:
+        """Whether a job that runs on in a cluster (``record.remote_cluster``) does so in that of this runner."""
+
     def start(self, record: JobRecord, payload: bytes) -> Execution:
         """Start a job that is in the registry; returns at once.
 
-        It goes on from its checkpoint, if the store has one.
+        It goes on from its checkpoint, if the store has one. One that runs on in a cluster is
+        not started but looked after.
 
         Args:
             record: The job as it is in the registry, with this process as its owner.

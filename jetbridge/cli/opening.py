@@ -9,6 +9,7 @@ from jetbridge.cli.frame import NoSuchJob
 from jetbridge.errors import JetbridgeError
 from jetbridge.job import Job
 from jetbridge.jobs.session import Session
+from jetbridge.runner import load_runner
 from jetbridge.settings import load_settings
 from jetbridge.store.folder import DATABASE
 
@@ -43,7 +44,11 @@ class Onlooker:
     def warm(self) -> None:
         """Prepare nothing."""
 
-    def start(self, record: JobRecord, payload: bytes, **options: object) -> NoReturn:
+    def attaches(self, record: JobRecord) -> bool:
+        """Look after nothing."""
+        return False
+
+    def start(self, record: JobRecord, payload: bytes) -> NoReturn:
         """Refuse to run a job."""
         self._refuse()
 
@@ -77,6 +82,33 @@ def onlooking(home: Path | None) -> Iterator[Session]:
     session = Session(settings, Onlooker)
     try:
         yield session
+    finally:
+        session.finish()
+
+
+@contextlib.contextmanager
+def steering(home: Path | None, text: str) -> Iterator[tuple[Session, Job]]:
+    """A job that is to be steered: by its owner or, when it runs on in a cluster, by a client of that cluster.
+
+    Args:
+        home: The data folder by the option.
+        text: The job's id or name.
+
+    Raises:
+        NoDataFolder: When there is no data folder.
+        NoSuchJob: When there is no such job.
+    """
+    with onlooking(home) as session:
+        job = find(session, text)
+        record = session.read(job.id)
+        if record is None or record.owner is not None or record.remote_cluster is None:
+            yield session, job
+            return
+    runner = str((record.engine or {})["runner"])
+    settings = load_settings(home=home, runner=runner, flink_url=record.remote_cluster)
+    session = Session(settings, load_runner(settings.runner))
+    try:
+        yield session, find(session, job.id)
     finally:
         session.finish()
 

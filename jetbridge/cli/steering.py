@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 @command()
 def suspend(job: ActiveJob, home: Home = None, as_json: AsJson = False) -> None:
     """Stop a job so that it can be resumed."""
-    from jetbridge.cli.opening import find, onlooking
+    from jetbridge.cli.opening import steering
 
-    with onlooking(home) as session:
-        handle = find(session, job)
+    with steering(home, job) as (session, handle):
         handle.suspend()
         _report(session, handle, as_json)
 
@@ -60,10 +59,9 @@ def restart(
     This happens in the process that the job belongs to. If that one has died,
     the job starts in this process, as with resume.
     """
-    from jetbridge.cli.opening import find, onlooking
+    from jetbridge.cli.opening import steering
 
-    with onlooking(home) as session:
-        handle = find(session, job)
+    with steering(home, job) as (session, handle):
         record = session.read(handle.id)
         if record is None or record.status != "SUSPENDED" or record.suspended_by != "client":
             handle.restart()
@@ -87,10 +85,9 @@ def cancel(
     as_json: AsJson = False,
 ) -> None:
     """End a job for good."""
-    from jetbridge.cli.opening import find, onlooking
+    from jetbridge.cli.opening import steering
 
-    with onlooking(home) as session:
-        handle = find(session, job)
+    with steering(home, job) as (session, handle):
         if snapshot_name is None:
             handle.cancel()
         else:
@@ -101,12 +98,11 @@ def cancel(
 @command()
 def snapshot(job: ActiveJob, name: SnapshotName, home: Home = None, as_json: AsJson = False) -> None:
     """Keep a job's state under a name; the job goes on."""
-    from jetbridge.cli.opening import find, onlooking
+    from jetbridge.cli.opening import steering
     from jetbridge.cli.showing import called, clean, dump, size, snapshot_facts
     from jetbridge.store import snapshots
 
-    with onlooking(home) as session:
-        handle = find(session, job)
+    with steering(home, job) as (session, handle):
         handle.export_snapshot(name)
         taken = snapshots.info(session.settings.home, name)
         record = session.read(handle.id)

@@ -75,7 +75,11 @@ def accompany(session: "Session", job: "Job", as_json: bool) -> None:
     from jetbridge.cli.showing import called, console, dump, job_facts, why
 
     view = View(session, job)
-    typer.echo(f"{called(view.record)} runs in this process. Ctrl-C suspends it.", err=True)
+    if view.record.remote_cluster is None:
+        where, end = "in this process", "suspends it"
+    else:
+        where, end = f"in the cluster {view.record.remote_cluster}", "leaves it there"
+    typer.echo(f"{called(view.record)} runs {where}. Ctrl-C {end}.", err=True)
     out = console(stderr=True)
     with ExitStack() as stack:
         live = None

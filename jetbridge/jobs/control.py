@@ -8,6 +8,7 @@ can be done to such a job is then done here.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from jetbridge.runner import Execution
     from jetbridge.store.records import JobRecord
 
+_LOGGER = logging.getLogger("jetbridge")
 _BEGINNING = (JobStatus.NOT_RUNNING.value, JobStatus.STARTING.value)
 _RUNNING = (*_BEGINNING, JobStatus.RUNNING.value)
 _SUSPENDED = JobStatus.SUSPENDED.value
@@ -122,6 +124,15 @@ class Control:
         """
         session = self._session
         session.check_open()
+        now = self._read(record)
+        if now.owner is None and now.remote_cluster is not None:
+            _LOGGER.warning(
+                "cancel: %s runs on in the cluster %s, and no client of that cluster is here: it writes nothing any "
+                "more, and its job %s is to be cancelled there",
+                session.describe(now),
+                now.remote_cluster,
+                (now.engine or {})["ids"][-1],
+            )
         left: list[tuple[JobRecord, bytes, dict[str, Any] | None]] = []
         execution = session.jobs.get(record.id)  # without one its owner sees what the registry says
         last = None if execution is None else execution.metrics()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import secrets
 import threading
 import time
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from jetbridge.runner import Execution
 
 _LAST_WORDS = 10.0  # seconds in which an execution ends whose job has left it
+_AGAIN = 5.0  # seconds until a job is attached to again that could not be
+_LOGGER = logging.getLogger("jetbridge")
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Executions:
         self._session = session
         self._lock = threading.Lock()  # held while a job is claimed and started, so that nobody sees it in between
         self._executions: dict[str, Execution] = {}
+        self._refused: dict[str, float] = {}  # when a job could not be attached to
         self._closed = False
 
     def close(self) -> None:
@@ -164,6 +168,40 @@ class Executions:
             self._begin(now, payload)
         return now
 
+    def attach(self, record: JobRecord) -> JobRecord:
+        """Look after a job that runs on in a cluster without a client, if that is the cluster of this one.
+
+        Returns:
+            The job's record; without an owner if there is none that lives.
+        """
+        session, registry = self._session, self._session.registry
+        with self._lock:
+            late = time.monotonic() - self._refused.get(record.id, -_AGAIN) < _AGAIN
+            owner = None
+            if not (self._closed or late) and session.runner.attaches(record):
+                owner = ownership.claim(session.id)
+            with session.db.transaction(durable=True) as tx:
+                now = registry.get_in(tx, record.id)
+                if now.remote_cluster is None or (now.owner is not None and ownership.is_alive(now.owner)):
+                    return now  # somebody was quicker
+                if (now.owner, owner) != (None, None):
+                    now = registry.update_in(tx, now.id, owner=owner)
+            if owner is None:
+                return now
+            try:
+                self._enter(now, session.runner.start(now, registry.pipeline(now.id)))
+            except JetbridgeError as error:
+                self._refused[now.id] = time.monotonic()
+                _LOGGER.warning("%s runs on in a cluster and cannot be looked after: %s", session.describe(now), error)
+                now = registry.update(now.id, token=owner["token"], owner=None)
+        return now
+
+    def attach_all(self) -> None:
+        """Look after all jobs that run on in the cluster of this client."""
+        for record in self._session.registry.active():
+            if record.remote_cluster is not None:
+                self._session.settled(record)
+
     def _check_sources(self, job_id: str, payload: bytes, anew: Submission | None) -> None:
         """Before the job leaves its suspension, so that it can still be resumed when a file was restored."""
         job = self._session.registry.get(job_id)
@@ -225,10 +263,13 @@ class Executions:
                 cause=f"it could not be started: {type(error).__name__}: {error}",
             )
             raise
+        self._enter(record, execution)
+
+    def _enter(self, record: JobRecord, execution: Execution) -> None:
         self._executions = {key: each for key, each in self._executions.items() if not each.wait(0)}
         self._executions[record.id] = execution
-        session.unjoined.add(record.id)
-        session.attendant.start()
+        self._session.unjoined.add(record.id)
+        self._session.attendant.start()
 
 
 def stages_of(plan: Plan) -> dict[str, dict[str, Any]]:

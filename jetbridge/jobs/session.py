@@ -110,9 +110,16 @@ class Session:
         return None if record is None else self.settled(record)
 
     def settled(self, record: JobRecord) -> JobRecord:
-        """The record; with the job SUSPENDED if the process that it belonged to has died."""
+        """The record; with the job SUSPENDED if it needs the process that it belonged to, and that has died.
+
+        A job that runs on in a cluster belongs to nobody then, or from now on to this client if the cluster is its own.
+        """
         owner = record.owner
-        if owner is None or JobStatus(record.status).is_terminal() or ownership.is_alive(owner):
+        if JobStatus(record.status).is_terminal() or (owner is not None and ownership.is_alive(owner)):
+            return record
+        if record.remote_cluster is not None:
+            return self.jobs.attach(record)
+        if owner is None:
             return record
         changes = {"cause": f"its client, process {owner['pid']}, has died", "suspended_by": "client"}
         if record.status == JobStatus.SUSPENDED_EXPORTING_SNAPSHOT.value:
@@ -151,6 +158,13 @@ class Session:
                 return record
             if execution is not None:
                 self.jobs.check_supervised(record, execution)
+            if record.owner is None and record.remote_cluster is not None and not told:
+                told = True
+                _LOGGER.warning(
+                    "join: %s runs on in the cluster %s, and no client of that cluster is here to see its end",
+                    self.describe(record),
+                    record.remote_cluster,
+                )
             if record.status == JobStatus.SUSPENDED.value and record.suspended_by != "restart" and not told:
                 told = True
                 _LOGGER.warning(
@@ -173,11 +187,15 @@ class Session:
     # The end
 
     def finish(self) -> None:
-        """End normally: suspend unbounded jobs, wait for the others, close. Ctrl-C while waiting suspends them too."""
+        """End normally: suspend unbounded jobs, wait for the others, close. Ctrl-C while waiting suspends them too.
+
+        Those that run on in a cluster are left to it.
+        """
         if self.closed or not self.ours:
             return
         try:
             while self.jobs.running or self.attendant.busy:
+                self._detach()
                 self._suspend_unbounded()
                 running = self.jobs.running
                 if not running:
@@ -220,6 +238,16 @@ class Session:
                 _say(f"{lines[-1]} (jetbridge show {record.id} prints its traceback)")
         return lines
 
+    def _detach(self) -> None:
+        for execution in self.jobs.running:
+            if execution.detach():
+                record = self.registry.get(execution.job_id)
+                if record is not None and record.remote_cluster is not None:
+                    _say(
+                        f"{self.describe(record)} runs on in the cluster {record.remote_cluster}; the next client of "
+                        "that cluster looks after it"
+                    )
+
     def _suspend_unbounded(self) -> None:
         unbounded = []
         for execution in self.jobs.running:
@@ -236,6 +264,8 @@ class Session:
     def abandon(self, cause: str) -> None:
         """End at once: the jobs of this client become SUSPENDED, and their workers are killed. It says which.
 
+        Those that run on in a cluster are left to it.
+
         Args:
             cause: Why, for `Job.suspension_cause`.
         """
@@ -250,6 +280,7 @@ class Session:
         if self.closed or not self.ours:
             return left
         self.jobs.close()
+        self._detach()
         running = self.jobs.running
         for execution in running:
             # What cannot be written now is found by the next reader: the owner will be dead.

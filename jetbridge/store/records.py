@@ -12,6 +12,7 @@ from jetbridge.errors import CorruptDataError, SerializationError
 from jetbridge.store import values
 
 TERMINAL = frozenset({"COMPLETED", "FAILED"})
+_AT_WORK = frozenset({"STARTING", "RUNNING", "COMPLETING"})
 HISTORY = 16  # changes of the status that a record remembers
 _TAG = "$jetbridge.value"
 
@@ -95,6 +96,12 @@ class JobRecord:
     def stands_in_cluster(self) -> bool:
         """Whether a cluster may have a newer checkpoint of the job than the data folder: it ran there since."""
         return bool((self.engine or {}).get("ids"))
+
+    @property
+    def remote_cluster(self) -> str | None:
+        """The address of the cluster in which the job runs on without a client; None when it needs its client."""
+        engine = self.engine or {}
+        return engine.get("cluster") if self.status in _AT_WORK and engine.get("ids") else None
 
 
 FIELDS = frozenset(entry.name for entry in fields(JobRecord))

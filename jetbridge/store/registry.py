@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sqlite3
@@ -113,6 +114,18 @@ class Registry:
                 found.append(_read(conn, row)[0])
             except CorruptDataError as error:
                 _LOGGER.warning("a job is left out: %s", error)
+        return found
+
+    def active(self) -> list[JobRecord]:
+        """The jobs that have not ended, the newest first; damaged ones are left out, without a word."""
+        conn = self._db.reader()
+        ended = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
+        with self._faults():
+            rows = conn.execute(f"{_ROW}WHERE status NOT IN ({ended}) ORDER BY seq DESC").fetchall()
+        found = []
+        for row in rows:
+            with contextlib.suppress(CorruptDataError):
+                found.append(_read(conn, row)[0])
         return found
 
     def statuses(self, job_ids: Collection[str]) -> dict[str, str]:

@@ -139,6 +139,10 @@ class DirectExecution:
             self._kill_worker()
             self.wait()
 
+    def detach(self) -> bool:
+        """Nothing of it runs on without this process."""
+        return False
+
     def export(self, name: str, *, last: bool = False) -> bool:
         """Have the worker take a named snapshot, or the next one if it dies."""
         request = self._requests.ask(name, self._worker)

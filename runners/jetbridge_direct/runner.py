@@ -49,6 +49,10 @@ class DirectRunner:
         show_messages()
         self._server.get()
 
+    def attaches(self, record: JobRecord) -> bool:
+        """No job runs on here without its client."""
+        return False
+
     def start(self, record: JobRecord, payload: bytes) -> DirectExecution:
         """Start a job."""
         config = record.config

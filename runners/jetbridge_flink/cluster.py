@@ -93,6 +93,10 @@ class Cluster:
         return cls(layout, lock, status)
 
     @property
+    def address(self) -> None:
+        """Jobs of this cluster end with their client."""
+
+    @property
     def pids(self) -> dict[str, int]:
         """The ids of its processes that run now: keeper, jobmanager, taskmanager and worker_pool."""
         return {"keeper": self._keeper["pid"]} | {

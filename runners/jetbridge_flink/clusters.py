@@ -30,6 +30,10 @@ class FlinkCluster(Protocol):
     """A cluster that jobs are started on."""
 
     @property
+    def address(self) -> str | None:
+        """Where other clients find jobs that run on without the one that submitted them; None when none do."""
+
+    @property
     def slots(self) -> int:
         """How many slots a job that is started now may use."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jetbridge.plan.graph import Plan
     from jetbridge.store.database import Database
     from jetbridge.store.records import JobRecord
-    from jetbridge.store.registry import Registry
+    from jetbridge_flink.own_record import OwnRecord
 
 
 class Delivery:
@@ -27,16 +27,15 @@ class Delivery:
 
     Args:
         db: The data folder's database.
-        registry: Its jobs.
+        own: The job's record, as this client writes it.
         record: The job.
         run: The run's id.
-        token: The owner's token.
         plan: The job's plan.
     """
 
-    def __init__(self, db: Database, registry: Registry, record: JobRecord, run: str, token: str, plan: Plan) -> None:
+    def __init__(self, db: Database, own: OwnRecord, record: JobRecord, run: str, plan: Plan) -> None:
         self._db = db
-        self._registry = registry
+        self._own = own
         self._job_id = record.id
         self._job_name = record.name or record.id
         self._run = run
@@ -44,7 +43,6 @@ class Delivery:
         self._arguments = record.config["arguments"]
         self._afresh = record.config["initial_snapshot_name"] is None
         self._exactly_once = record.config["processing_guarantee"] == ProcessingGuarantee.EXACTLY_ONCE.value
-        self._token = token
         self._nodes: dict[str, SinkNode] = {
             node.name: node for node in plan.sinks if not isinstance(node.sink, EmbeddedSink) and not node.sink.volatile
         }
@@ -103,9 +101,9 @@ class Delivery:
             if node.sink.staged:
                 self._positions[name] = self._guarded(node, node.sink.position)
         with self._db.transaction(durable=True) as tx:
-            record = self._registry.get_in(tx, self._job_id)
+            record = self._own.registry.get_in(tx, self._job_id)
             engine = {**(record.engine or {}), "positions": self._positions}
-            self._registry.update_in(tx, self._job_id, token=self._token, engine=engine)
+            self._own.registry.update_in(tx, self._job_id, token=self._own.token, engine=engine)
             if last:
                 outbox.remove(tx, self._job_id, last)
         for name, node in touched.items():

@@ -19,14 +19,14 @@ from jetbridge.jobs.failing import fields_of
 from jetbridge.jobs.packing import plan_of
 from jetbridge.kernels.failure import as_record
 from jetbridge.store import runs, snapshots, states
-from jetbridge.store.registry import Registry, StaleOwnerError
+from jetbridge.store.registry import StaleOwnerError
 from jetbridge_flink import failures, standing
 from jetbridge_flink.delivery import Delivery
 from jetbridge_flink.exports import Exports
 from jetbridge_flink.figures import JobFigures
 from jetbridge_flink.launch import Launch
 from jetbridge_flink.output import Follower
-from jetbridge_flink.scaling import Scaling
+from jetbridge_flink.own_record import OwnRecord
 from jetbridge_flink.steering import NO_ANSWER, FlinkJob, await_cluster
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ _LOOK_SECONDS = 0.1
 _TELL_SECONDS = 1.0
 _START_SECONDS = 60.0
 _SILENT_SECONDS = 120.0  # for which the cluster may not answer
+_DETACH_SECONDS = 10.0  # in which it is left to its cluster
 _SCALED = "it goes on with more parallelism, since a TaskManager has joined the cluster"
 _DEATHS = 5  # starts in a row without a checkpoint in between, until the job has failed
 
@@ -55,6 +56,7 @@ class FlinkExecution:
         cluster: Gives the cluster, started if need be.
         parallelism: The job's parallelism, as far as the cluster has slots.
         shards: The number of shards of a job that has none recorded.
+        lasting: Whether it can run on without this client.
     """
 
     def __init__(
@@ -66,17 +68,15 @@ class FlinkExecution:
         cluster: Callable[[], FlinkCluster],
         parallelism: int,
         shards: int,
+        lasting: bool = False,
     ) -> None:
-        assert record.owner is not None, "a job is started by its owner"
         self._record = record
         self._payload = payload
         self._db = db
-        self._registry = Registry(db)
+        self._own = OwnRecord(db, record)
         self._find_cluster = cluster
         self._parallelism = parallelism
         self._shards = record.shards or shards
-        self._token = record.owner["token"]
-        self._owner = record.owner
         self._run = record.run or ""
         self._guarantee = record.config["processing_guarantee"]
         self._guarded = runs.goes_on(record)
@@ -84,6 +84,10 @@ class FlinkExecution:
         self._figures: Any = None  # a JobFigures, once the job is on its way
         self._suspension: dict[str, Any] | None = None
         self._killed = False
+        self._remote = record.remote_cluster is not None  # it runs on there, and is to be looked after
+        self._lasting = lasting
+        self._leaving: float | None = None
+        self._left = False
         self._wake = threading.Event()
         self._exports = Exports(self._wake)
         self._ended = threading.Event()
@@ -91,8 +95,10 @@ class FlinkExecution:
         self._flink: Any = None  # a FlinkJob, once it is submitted
         self._ids: list[str] = list((record.engine or {}).get("ids", []))
         self._follower = Follower(db.home / "logs" / f"{record.id}.log")
-        limit = record.config["timeout_millis"]
-        self._deadline = time.monotonic() + (limit - record.ran) / 1000 if limit > 0 else None
+        now, limit = int(time.time() * 1000), record.config["timeout_millis"]
+        self._began = (record.start_time if self._remote else None) or now
+        left = limit - record.ran - (now - self._began)
+        self._deadline = time.monotonic() + left / 1000 if limit > 0 else None
         threading.Thread(target=self._supervise, name=f"jetbridge-{record.id}", daemon=True).start()
 
     @property
@@ -118,6 +124,14 @@ class FlinkExecution:
         """Suspend it: with a guarantee it takes a savepoint first."""
         self.stop(by, cause)
         self.wait()
+
+    def detach(self) -> bool:
+        """Leave it to a remote cluster, as soon as it runs there, or some seconds later."""
+        self._leaving = time.monotonic() + _DETACH_SECONDS
+        self._wake.set()
+        while self._lasting and not self.wait(_LOOK_SECONDS) and time.monotonic() < self._leaving + _DETACH_SECONDS:
+            pass
+        return self._left
 
     def export(self, name: str, *, last: bool = False) -> bool:
         """Have a savepoint taken and kept as a named snapshot."""
@@ -151,25 +165,26 @@ class FlinkExecution:
     def _work(self) -> None:
         self._plan = plan_of(self._payload)
         self._embedded = {n.name: n.sink for n in self._plan.sinks if isinstance(n.sink, EmbeddedSink)}
-        began = int(time.time() * 1000)
-        self._note(status=JobStatus.STARTING.value, owner=self._owner, run=self._run, start_time=began)
+        if not self._remote:
+            self._own.begin(status=JobStatus.STARTING.value, run=self._run, start_time=self._began)
         self._cluster = self._find_cluster()
         self._rest = self._cluster.rest()
         deaths = 0
         while True:
             await_cluster(self._rest, _SILENT_SECONDS)
-            self._cancel_predecessor()
-            self._figures = JobFigures(self._plan, self._run)
-            delivery = Delivery(self._db, self._registry, self._record, self._run, self._token, self._plan)
-            delivery.open(self._engine().get("positions", {}))
+            if not self._remote:
+                self._cancel_predecessor()
+            self._figures = JobFigures(self._plan, self._run, self._began if self._remote else None)
+            delivery = Delivery(self._db, self._own, self._record, self._run, self._plan)
+            delivery.open(self._own.engine.get("positions", {}))
             paused = False
             try:
                 try:
-                    self._submit()
+                    self._place()
                     lost = self._follow(delivery)
                 except NO_ANSWER as error:
                     lost = str(error)
-                paused = lost is not None or (self._suspension is not None and self._guarded)
+                paused = lost is not None or self._left or (self._suspension is not None and self._guarded)
                 if lost is None:
                     return
             except StaleOwnerError:
@@ -179,6 +194,8 @@ class FlinkExecution:
                 raise
             finally:
                 delivery.close(pause=paused)
+                if self._left:
+                    self._own.leave({})
             if self._figures.snapshots["count"] or runs.has_lasted(self._record, self._figures.begun):  # it got further
                 deaths = 0
             if lost == _SCALED:
@@ -190,33 +207,25 @@ class FlinkExecution:
             _LOGGER.warning("job %s: %s; it is started again (%d of %d)", self.job_id, lost, deaths + 1, _DEATHS)
             self._wake.wait(min(0.2 * 2**deaths, 5.0))
             if not self._guarded:
-                self._begin_anew()
+                self._run = self._own.begin_anew(self._run)
 
-    def _begin_anew(self) -> None:
-        with self._db.transaction() as tx:
-            record = self._registry.get_in(tx, self.job_id)
-            intake.clear(tx, self._run)
-            changes = runs.begin(tx, self._db.home, record)
-            self._registry.update_in(tx, self.job_id, token=self._token, engine=None, **changes)
-        self._run = changes["run"]
-
-    def _submit(self) -> None:
-        record = self._registry.get(self.job_id) or self._record
-        launch = Launch(self._cluster, self._rest, record, self._plan, self._run, self._shards, self._parallelism)
-        self._launch = launch
-        savepoint = launch.standing(self._db, self._ids if self._guarded else [])
-        self._flink = FlinkJob(self._rest, launch.flink_id, self._cluster.savepoints)
-        self._ids.append(launch.flink_id)
-        # Before it is submitted: what is in the cluster can then be found, whatever happens to this process.
-        engine = {**(record.engine or {}), **launch.noted(self._ids)}
-        self._note(engine=engine, status=JobStatus.STARTING.value)
-        launch.submit(str(self._db.home), str(self._follower.path), savepoint)
-        self._scaling = Scaling(
-            self._rest,
-            enabled=record.config["auto_scaling_enabled"],
-            parallelism=launch.parallelism,
-            wanted=launch.wanted,
+    def _place(self) -> None:
+        """Submit the job, unless it runs on in a remote cluster."""
+        record, self._remote, found = self._own.now, False, self._remote
+        launch = Launch(
+            self._cluster, self._rest, record, self._plan, self._run, self._shards, self._parallelism, found=found
         )
+        self._launch = launch
+        self._flink = FlinkJob(self._rest, launch.flink_id, self._cluster.savepoints)
+        if not found:
+            savepoint = launch.standing(self._db, self._ids if self._guarded else [])
+            self._ids.append(launch.flink_id)
+            # Before it is submitted: what is in the cluster can then be found, whatever happens to this process.
+            engine = {**(record.engine or {}), **launch.noted(self._ids)}
+            self._own.note(engine=engine, status=JobStatus.STARTING.value)
+            launch.submit(str(self._db.home), str(self._follower.path), savepoint)
+        self._lasting = self._lasting and not launch.batch
+        self._scaling = launch.scaling()
 
     def _cancel_predecessor(self) -> None:
         """End what an earlier owner has left in the cluster."""
@@ -237,6 +246,10 @@ class FlinkExecution:
                 self._cancel()
                 return None
             self._follower.show()
+            if self._lasting and self._may_leave(running):
+                delivery.deliver()
+                self._left = True
+                return None
             try:
                 view = self._rest.job(self._flink.id)
                 texts = [] if view is None else self._rest.exceptions(self._flink.id)
@@ -264,7 +277,7 @@ class FlinkExecution:
             ready = view.state == "RUNNING" and begun_all(vertex.status == "RUNNING" for vertex in view.vertices)
             if not running and ready:
                 running = True
-                self._note(status=JobStatus.RUNNING.value)
+                self._own.note(status=JobStatus.RUNNING.value)
             if not running and time.monotonic() - begun > _START_SECONDS:
                 raise JetbridgeError(self._flink.why_not_running(_START_SECONDS, self._explained()))
             delivery.deliver()
@@ -293,22 +306,23 @@ class FlinkExecution:
                 self._fail({**as_record(error), "type": "Timeout", "traceback": None}, final=True)
                 return None
 
+    def _may_leave(self, running: bool) -> bool:
+        if self._leaving is None or self._suspension is not None or self._exports:
+            return False
+        return running or time.monotonic() > self._leaving
+
     def _explained(self) -> str:
-        record = failures.explain(self._rest.exceptions(self._flink.id))
-        died = self._follower.path.with_suffix(".died")
-        if record["type"] == "WorkerDied" and died.exists():
-            return f"{record['message']}; the last one {died.read_text()}"
-        return str(record["message"])
+        return failures.told(self._rest.exceptions(self._flink.id), self._follower.path.with_suffix(".died"))
 
     def _suspend(self, delivery: Delivery) -> None:
         fields: dict[str, Any] = {**(self._suspension or {}), "status": JobStatus.SUSPENDED.value, "owner": None}
         if not self._guarded:
             self._cancel()
             delivery.deliver()
-            self._change(fields)
+            self._own.change(fields)
         elif not self._keep(delivery, fields):
             _LOGGER.warning("job %s could not take a savepoint and is suspended at its last checkpoint", self.job_id)
-            self._change(fields)
+            self._own.change(fields)
 
     def _keep(self, delivery: Delivery, changes: dict[str, Any]) -> bool:
         """Stop the job behind a savepoint, where it stands from now on; False when there is none."""
@@ -321,13 +335,13 @@ class FlinkExecution:
             return False
         body = standing.body(self._db.reader(), self._plan, self._run, self._shards, savepoint)
         gone, self._ids = self._ids, []
-        changes = {**changes, "engine": {**self._engine(), "ids": []}}
-        self._change(changes, lambda tx: states.save(tx, self.job_id, body))
+        changes = {**changes, "engine": {**self._own.engine, "ids": []}}
+        self._own.change(changes, lambda tx: states.save(tx, self.job_id, body))
         standing.forget(self._cluster.checkpoints, gone)
         return True
 
     def _finish(self, delivery: Delivery) -> str | None:
-        self._note(status=JobStatus.COMPLETING.value)
+        self._own.note(status=JobStatus.COMPLETING.value)
         savepoint = None
         if not self._launch.batch:
             if self._guarded:
@@ -343,7 +357,7 @@ class FlinkExecution:
         metrics = self._figures.metrics(self._db.reader())
         metrics["progress"] = 1.0
         self._metrics = metrics
-        self._leave(
+        self._own.leave(
             {"status": JobStatus.COMPLETED.value, "end_time": int(time.time() * 1000), "metrics": metrics},
             lambda tx: intake.finish(tx, self._run, self._embedded),
         )
@@ -371,30 +385,15 @@ class FlinkExecution:
         if latest is not None:
             self._figures.snapshots = latest.figures()
         self._metrics = self._figures.metrics(self._db.reader())
-        self._note(metrics=self._metrics, commits=self._figures.snapshots["count"])
+        self._own.note(metrics=self._metrics, commits=self._figures.snapshots["count"])
 
     def _cancel(self) -> None:
         if self._flink is not None:
             self._flink.cancel()
 
-    def _engine(self) -> dict[str, Any]:
-        return (self._registry.get(self.job_id) or self._record).engine or {}
-
-    def _note(self, **changes: Any) -> None:
-        self._registry.update(self.job_id, token=self._token, **changes)
-
     def _fail(self, error: dict[str, Any], *, final: bool = False) -> None:
-        begun = self._record.start_time is not None or (self._registry.get(self.job_id) or self._record).commits > 0
+        begun = self._record.start_time is not None or self._own.now.commits > 0
         fields = fields_of(error, begun=begun, suspends=self._record.config["suspend_on_failure"] and not final)
         if fields["status"] == JobStatus.SUSPENDED.value:
             self._suspension = fields  # so that what is staged stays
-        self._leave(fields)
-
-    def _leave(self, changes: dict[str, Any], also: Callable[[Any], None] | None = None) -> None:
-        self._change({**changes, "owner": None}, also)
-
-    def _change(self, changes: dict[str, Any], also: Callable[[Any], None] | None = None) -> None:
-        with self._db.transaction(durable=True) as tx:
-            if also is not None:
-                also(tx)
-            self._registry.update_in(tx, self.job_id, token=self._token, **changes)
+        self._own.leave(fields)

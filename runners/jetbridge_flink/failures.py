@@ -19,6 +19,7 @@ from jetbridge_flink.failure_causes import SYMPTOMS, Cause, cause_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from pathlib import Path
 
 MOST = 48_000
 """Characters of a report: a failure's record as a mark, or the whole text of an exception."""
@@ -124,6 +125,19 @@ def explain(texts: Iterable[str]) -> dict[str, Any]:
         # What broke first is often told once, and its consequences again and again.
         known = next((cause for cause in causes if cause is not None and cause.kind not in SYMPTOMS), known)
     return _record(known or Cause("FlinkError", _last_cause(newest)))
+
+
+def told(texts: Iterable[str], death: Path) -> str:
+    """A failure in one line of plain language.
+
+    Args:
+        texts: The texts of Flink's exceptions, the newest first.
+        death: Where a job's workers leave how the last of them died.
+    """
+    record = explain(texts)
+    if record["type"] == "WorkerDied" and death.exists():
+        return f"{record['message']}; the last one {death.read_text()}"
+    return str(record["message"])
 
 
 def _record(cause: Cause) -> dict[str, Any]:

@@ -28,13 +28,14 @@ class JobFigures:
     Args:
         plan: The job's plan.
         run: The run's id.
+        started: When the job was started, in milliseconds since the epoch; by default it is now.
 
     Attributes:
         begun: When they began, with a start of the job, by the monotonic clock.
         snapshots: What is known of the checkpoints of this start.
     """
 
-    def __init__(self, plan: Plan, run: str) -> None:
+    def __init__(self, plan: Plan, run: str, started: int | None = None) -> None:
         self._plan = plan
         self._run = run
         self._timed = [
@@ -44,7 +45,7 @@ class JobFigures:
             and not segment.root.source.bounded
             and any(isinstance(step, TimestampNode) for step in segment.steps)
         ]
-        self._started = int(time.time() * 1000)
+        self._started = int(time.time() * 1000) if started is None else started
         self.begun = time.monotonic()
         self._rate: float | None = None
         self._counted: tuple[float, int] | None = None

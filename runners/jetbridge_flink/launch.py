@@ -14,6 +14,7 @@ from jetbridge.plan.matching import described
 from jetbridge.store import states
 from jetbridge_flink import standing, submission
 from jetbridge_flink.jars import ENTRY_CLASS
+from jetbridge_flink.scaling import Scaling
 from jetbridge_flink.work import JobSpec
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Launch:
         run: The run's id.
         shards: The number of shards of each stage with state.
         parallelism: The job's parallelism, as far as the cluster has slots.
+        found: Whether the record tells of a start that is in the cluster already.
 
     Attributes:
         start: The start's id, which its workers must have to write anything.
@@ -99,10 +101,10 @@ class Launch:
         run: str,
         shards: int,
         parallelism: int,
+        *,
+        found: bool = False,
     ) -> None:
         self.batch = False
-        self.start = secrets.token_hex(8)
-        self.flink_id = secrets.token_hex(16)
         self._cluster = cluster
         self._rest = rest
         self._record = record
@@ -110,7 +112,10 @@ class Launch:
         self._run = run
         self._shards = shards
         self.wanted = min(parallelism, plan.parallelism or parallelism)
-        self.parallelism = min(self.wanted, cluster.slots)
+        engine = (record.engine or {}) if found else {}
+        self.start: str = engine.get("start") or secrets.token_hex(8)
+        self.flink_id: str = engine["ids"][-1] if found else secrets.token_hex(16)
+        self.parallelism: int = engine.get("parallelism") or min(self.wanted, cluster.slots)
 
     def standing(self, db: Database, ids: Sequence[str]) -> Path | None:
         """The savepoint or checkpoint to go on from; None for the beginning.
@@ -127,7 +132,13 @@ class Launch:
             if found is not None:
                 return found
         body = states.load(db.reader(), self._record.id)
+        self.batch = body is None and fits_batch(self._plan, self._record.config["processing_guarantee"])
         return None if body is None else standing.verified(body)
+
+    def scaling(self) -> Scaling:
+        """What watches the cluster's TaskManagers for it."""
+        enabled = self._record.config["auto_scaling_enabled"]
+        return Scaling(self._rest, enabled=enabled, parallelism=self.parallelism, wanted=self.wanted)
 
     def noted(self, ids: Sequence[str]) -> dict[str, Any]:
         """What the job's record is to say of it before it is submitted.
@@ -135,7 +146,15 @@ class Launch:
         Args:
             ids: The ids that the run had in the cluster since its last savepoint, with this one.
         """
-        return {"start": self.start, "ids": ids, "plan": described(self._plan)}
+        return {
+            "start": self.start,
+            "ids": ids,
+            "plan": described(self._plan),
+            "parallelism": self.parallelism,
+            # What a batch job has done nobody can tell some time after its end, so it needs its client.
+            "runner": standing.ENGINE,
+            "cluster": None if self.batch else self._cluster.address,
+        }
 
     def submit(self, home: str, log: str, savepoint: Path | None) -> None:
         """Send the job to the cluster.
@@ -149,7 +168,6 @@ class Launch:
             ClusterError: When the cluster does not take it.
         """
         config = self._record.config
-        self.batch = savepoint is None and fits_batch(self._plan, config["processing_guarantee"])
         spec = JobSpec(
             home=home,
             job_id=self._record.id,

@@ -130,6 +130,11 @@ class RemoteCluster:
             _ = self._pool.address
 
     @property
+    def address(self) -> str | None:
+        """Where later clients find jobs, which run on without this one; None when their workers end with it."""
+        return self.rest_url if self._pool is None else None
+
+    @property
     def workers(self) -> Workers:
         """Where its workers come from: as the settings say, or from a pool of this client's own.
 

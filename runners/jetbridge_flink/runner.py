@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from jetbridge.jobs.console import show_messages
-from jetbridge.jobs.packing import with_copies
+from jetbridge.jobs.packing import plan_of, with_copies
 from jetbridge.processes import cores
 from jetbridge.store.registry import Registry
 from jetbridge_flink import launch
@@ -65,10 +65,16 @@ class FlinkRunner:
         show_messages()
         threading.Thread(target=self._warm, name="jetbridge-flink", daemon=True).start()
 
+    def attaches(self, record: JobRecord) -> bool:
+        """Whether a job runs on in the remote cluster of this client."""
+        return self._remote is not None and record.remote_cluster == self._remote.rest_url
+
     def start(self, record: JobRecord, payload: bytes) -> FlinkExecution:
         """Start a job; on a remote cluster, when that is there and fits."""
         if self._remote is not None:
             self._remote.check()
+        if record.remote_cluster is not None:
+            plan_of(payload)  # what cannot be loaded here is left alone
         return FlinkExecution(
             record,
             payload,
@@ -76,6 +82,7 @@ class FlinkRunner:
             cluster=self._leased,
             parallelism=self._settings.parallelism or (cores() if self._remote is None else KEY_GROUPS),
             shards=self._settings.shards,
+            lasting=self._remote is not None and self._remote.address is not None,
         )
 
     def close(self) -> None:

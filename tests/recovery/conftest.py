@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import os
 import random
 import signal
@@ -24,6 +25,7 @@ if FOLDER not in sys.path:
     sys.path.append(FOLDER)
 
 import recovery_pipelines  # noqa: E402 - found by the line above
+from remote_flink import RemoteFlink  # noqa: E402
 
 DEADLINE = 120.0
 TODAY = datetime.date.today().toordinal()
@@ -222,3 +224,34 @@ def begin(tmp_path, folder, home):
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="session")
+def flink(tmp_path_factory):
+    """A cluster that was started apart from jetbridge, with Beam's runner in its class path."""
+    cluster = RemoteFlink(tmp_path_factory.mktemp("remote") / "cluster", beam=True)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.end()
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """The folder of checkpoints that the cluster and the clients share."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture
+def pool(tmp_path):
+    """A worker pool as one starts it by hand, where no terminal is."""
+    command = [sys.executable, "-m", "jetbridge_flink.worker_pool", "--stay", "--logs", str(tmp_path / "logs")]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=tmp_path)
+    assert process.stdout is not None
+    try:
+        yield f"localhost:{json.loads(process.stdout.readline())['port']}"
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()

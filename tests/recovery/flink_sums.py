@@ -1,4 +1,4 @@
-"""Running sums of a stream on Flink: the job that its recovery tests feed, disturb and count."""
+"""The jobs that the recovery tests of Flink feed, disturb and count: running sums of a stream, and sums of a batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEYS = 50
 def config(name: str, **more: Any) -> JobConfig:
     """Exactly once, with a checkpoint every half second."""
     return JobConfig(
-        name=name, processing_guarantee=ProcessingGuarantee.EXACTLY_ONCE, snapshot_interval_millis=500, **more
+        name=name, **{"processing_guarantee": ProcessingGuarantee.EXACTLY_ONCE, "snapshot_interval_millis": 500, **more}
     )
 
 
@@ -36,3 +36,16 @@ def expected(count: int) -> Counter[tuple[int, int]]:
         totals[x % KEYS] = totals.get(x % KEYS, 0) + x
         rows[x % KEYS, totals[x % KEYS]] += 1
     return rows
+
+
+def totals(name: str) -> Pipeline:
+    """Sums by key of 20,000 numbers, to the map NAME."""
+    pipeline = Pipeline.create()
+    numbers = pipeline.read_from(Pipeline.from_list("numbers", list(range(20_000)))).map(lambda x: x + 1)
+    numbers.group_by(lambda x: x % 10).aggregate(accumulator=lambda total, x: total + x, initial=0).write_to(
+        Pipeline.to_map(name)
+    )
+    return pipeline
+
+
+TOTALS = {key: sum(x for x in range(1, 20_001) if x % 10 == key) for key in range(10)}

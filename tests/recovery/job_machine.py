@@ -210,7 +210,8 @@ class JobCalls(JobLooks, RuleBasedStateMachine):
         if ends:
             self.stopped(job, JobStatus.FAILED, cancelled=True)
         if job.status is not JobStatus.RUNNING and job.guarantee is not AT_LEAST_ONCE:
-            assert plain[-1:] == self.items[job.place.offset : offset][-1:], "what was written is what it knows of"
+            own = self.items[job.place.offset : offset]  # else the last item is of an earlier run
+            assert plain[-1:] == own[-1:] or (not own and len(job.runs) > 1), "what was written is what it knows of"
 
     def took(self, name, job):
         offset, *_ = snapshots.checkpoint(self.home, name)["sources"]["in"]["partitions"]["0"]

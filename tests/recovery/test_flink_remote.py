@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import zipfile
 from collections import Counter
@@ -11,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from flink_sums import TOTALS, config, expected, sums, totals
 from remote_flink import RemoteFlink
 
 import jetbridge
-from jetbridge import JobConfig, JobStatus, Pipeline, ProcessingGuarantee, StreamSource
+from jetbridge import JobStatus, ProcessingGuarantee
 from jetbridge.errors import ClusterError
 from jetbridge_flink import jars, remote
 
@@ -24,17 +23,6 @@ if TYPE_CHECKING:
 
 DEADLINE = 120.0
 EXACTLY_ONCE = ProcessingGuarantee.EXACTLY_ONCE
-KEYS = 50
-
-
-@pytest.fixture(scope="module")
-def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteFlink]:
-    cluster = RemoteFlink(tmp_path_factory.mktemp("remote") / "cluster", beam=True)
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.end()
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +34,6 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteFlink]:
         yield cluster
     finally:
         cluster.end()
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of checkpoints that the cluster and the clients share."""
-    return tmp_path_factory.mktemp("shared")
 
 
 @pytest.fixture(scope="module")
@@ -70,41 +52,6 @@ def client(flink: RemoteFlink, shared: Path, home: Path) -> Iterator[jetbridge.C
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
-
-
-def config(name: str, **more: Any) -> JobConfig:
-    return JobConfig(name=name, **{"processing_guarantee": EXACTLY_ONCE, "snapshot_interval_millis": 500, **more})
-
-
-def sums(name: str) -> Pipeline:
-    """Running sums by key of a stream."""
-    pipeline = Pipeline.create()
-    stage = pipeline.read_from(StreamSource(f"in-{name}")).set_name("events")
-    totals = stage.group_by(lambda x: x % KEYS).rolling_aggregate(accumulator=lambda total, x: total + x, initial=0)
-    totals.set_name("sums").write_to(Pipeline.to_list(f"out-{name}")).set_name("results")
-    return pipeline
-
-
-def expected(count: int) -> Counter[tuple[int, int]]:
-    totals: dict[int, int] = {}
-    rows: Counter[tuple[int, int]] = Counter()
-    for x in range(count):
-        totals[x % KEYS] = totals.get(x % KEYS, 0) + x
-        rows[x % KEYS, totals[x % KEYS]] += 1
-    return rows
-
-
-def totals(name: str) -> Pipeline:
-    """Sums by key of 20,000 numbers."""
-    pipeline = Pipeline.create()
-    numbers = pipeline.read_from(Pipeline.from_list("numbers", list(range(20_000)))).map(lambda x: x + 1)
-    numbers.group_by(lambda x: x % 10).aggregate(accumulator=lambda total, x: total + x, initial=0).write_to(
-        Pipeline.to_map(name)
-    )
-    return pipeline
-
-
-TOTALS = {key: sum(x for x in range(1, 20_001) if x % 10 == key) for key in range(10)}
 
 
 def check_totals(client: jetbridge.Client, name: str, guarantee: ProcessingGuarantee = EXACTLY_ONCE) -> None:
@@ -260,20 +207,6 @@ def test_a_program_of_workers_that_cannot_run(
             job.join(DEADLINE)
 
 
-@pytest.fixture
-def pool(tmp_path: Path) -> Iterator[str]:
-    """A worker pool as one starts it by hand, where no terminal is."""
-    command = [sys.executable, "-m", "jetbridge_flink.worker_pool", "--stay", "--logs", str(tmp_path / "logs")]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=tmp_path)
-    assert process.stdout is not None
-    try:
-        yield f"localhost:{json.loads(process.stdout.readline())['port']}"
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()
-
-
 @pytest.mark.full
 def test_a_pool_that_was_started_by_hand(
     flink: RemoteFlink, shared: Path, tmp_path: Path, name: str, pool: str
@@ -287,58 +220,6 @@ def test_a_pool_that_was_started_by_hand(
         flink_worker_pool=pool,
     ) as client:
         check_totals(client, name)
-
-
-CLIENT = """
-import sys
-sys.path[:] = {path!r}
-import jetbridge
-from jetbridge import JobConfig, Pipeline, ProcessingGuarantee, StreamSource
-
-with jetbridge.connect(runner="flink", home={home!r}, parallelism=1, **{settings!r}) as client:
-    pipeline = Pipeline.create()
-    stage = pipeline.read_from(StreamSource("in")).set_name("events")
-    sums = stage.group_by(lambda x: x % {keys}).rolling_aggregate(accumulator=lambda total, x: total + x, initial=0)
-    sums.set_name("sums").write_to(Pipeline.to_list("out")).set_name("results")
-    config = JobConfig(
-        name="sums", processing_guarantee=ProcessingGuarantee.EXACTLY_ONCE, snapshot_interval_millis=300
-    )
-    client.get_jet().new_job_if_absent(pipeline, config).join()
-"""
-
-
-@pytest.mark.full
-def test_a_script_that_was_killed_goes_on_when_it_is_run_again(
-    flink: RemoteFlink,
-    shared: Path,
-    tmp_path: Path,
-    pool: str,
-    start: Callable[..., subprocess.Popen[str]],
-    until: Callable[..., Any],
-) -> None:
-    """What it has left in the cluster ran on meanwhile, and is ended."""
-    settings = {"flink_url": flink.url, "flink_checkpoints": str(shared), "flink_worker_pool": pool}
-    script = CLIENT.format(path=sys.path, home=str(tmp_path / "data"), settings=settings, keys=KEYS)
-    with jetbridge.connect(home=tmp_path / "data") as client:
-        stream, results = client.get_stream("in"), client.get_list("out")
-        stream.publish_all(range(1000))
-        process = start(script)
-        until(lambda: len(results) == 1000)
-        stream.publish_all(range(1000, 1500))
-        process.kill()
-        process.wait()
-        [left] = flink.jobs()
-        stream.publish_all(range(1500, 2000))
-        until(lambda: len(results) >= 2000)
-        process = start(script)
-        until(lambda: flink.jobs() and left not in flink.jobs(), "the end of the job that was left")
-        stream.publish_all(range(2000, 2500))
-        until(lambda: len(results) >= 2500)
-        assert Counter(results.get_all()) == expected(2500)
-        job = client.get_jet().get_job_by_name("sums")
-        assert job is not None
-        job.cancel()
-        until(lambda: not flink.jobs())
 
 
 @pytest.mark.full
