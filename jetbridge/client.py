@@ -54,7 +54,8 @@ class Client:
     an exception (Ctrl-C and a non-zero ``SystemExit`` too), all become SUSPENDED
     at once. So they do when the interpreter ends with an error or with a status other
     than 0 from ``sys.exit``, ``exit`` or ``quit``; a bare ``raise SystemExit(2)`` cannot
-    be seen outside the block and counts as a normal end.
+    be seen outside the block and counts as a normal end. Jobs in a Flink cluster of yours
+    run on in all these cases, and the next client of the cluster looks after them.
 
     Example:
         >>> import jetbridge, tempfile

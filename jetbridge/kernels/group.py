@@ -41,7 +41,10 @@ class GroupSplitter(Splitter):
 
     def add(self, chunk: list[Any]) -> None:
         """Group a chunk's items by key."""
-        keys = self.keys.of(chunk)
+        self.group(self.keys.of(chunk), chunk)
+
+    def group(self, keys: list[Any], chunk: list[Any]) -> None:
+        """Group a chunk's items by the keys that they have."""
         plain = self._many and self.keys.plain(keys)
         if plain:
             self.groups.begin(keys)

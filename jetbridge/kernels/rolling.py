@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from jetbridge.errors import ItemError
 from jetbridge.kernels.failure import FAILURES, at_hand
 from jetbridge.kernels.fold import Folder, WholeSplitter
-from jetbridge.kernels.group import GroupSplitter
 from jetbridge.kernels.keyed import KeyedKernel, Keys, Splitter, State, decode, restored
+from jetbridge.kernels.singly import SinglySplitter, grouped
 from jetbridge.kernels.stateless import CHUNK_ITEMS
 from jetbridge.times import Held, TimedItems
 
@@ -41,11 +41,17 @@ class RollingKernel(KeyedKernel):
         """A splitter that keeps every item: each has a result of its own."""
         if self.key_fn is None:
             return WholeSplitter(self.folder, combining=False)
-        return GroupSplitter(Keys(self.kind, self.name, self.key_fn, shards), keep_times=True)
+        return SinglySplitter(Keys(self.kind, self.name, self.key_fn, shards))
 
     def process(self, state: State, payload: bytes) -> Iterator[list[Any]]:
         """Fold items one by one and emit after each."""
-        keys, groups, odd, times_of = decode(payload)
+        content = decode(payload)
+        if content[2] is None:
+            if content[3] is None and not self._careful:
+                yield from self._singly(state, content[0], content[1])
+                return
+            content = grouped(content)
+        keys, groups, odd, times_of = content
         keys = self.last = restored(keys, odd)
         if times_of is None and not self._careful and max(map(len, groups), default=0) <= CHUNK_ITEMS:
             yield from self._untimed(state, keys, groups)
@@ -88,6 +94,28 @@ class RollingKernel(KeyedKernel):
                 yield held.take()
         if held:
             yield held.take()
+
+    def _singly(self, state: State, keys: list[Any], items: list[Any]) -> Iterator[list[Any]]:
+        """As `process`, for items that came one by one and have no times."""
+        self.last = keys
+        create, accumulate = self.folder.create, self.folder.operation.accumulate
+        finish = None if self.folder.operation.finish is None else self.folder.finish
+        for start in range(0, len(keys), CHUNK_ITEMS):
+            out: list[Any] = []
+            for key, item in zip(keys[start : start + CHUNK_ITEMS], items[start : start + CHUNK_ITEMS], strict=True):
+                acc = state[key] if key in state else create()
+                try:
+                    acc = accumulate(acc, item)
+                    result = acc if finish is None else finish(acc)
+                    if type(result) in _CHANGING:
+                        result = copy.copy(result)
+                except ItemError:
+                    raise  # of the finisher
+                except FAILURES as error:
+                    raise self.folder.failure(item, error, self.kind) from error
+                state[key] = acc
+                out.append((key, result))
+            yield out
 
     def _untimed(self, state: State, keys: list[Any], groups: list[list[Any]]) -> Iterator[list[Any]]:
         """As `process`, with as little as can be for each key: where keys are many most have one item.

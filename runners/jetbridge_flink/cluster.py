@@ -96,6 +96,9 @@ class Cluster:
     def address(self) -> None:
         """Jobs of this cluster end with their client."""
 
+    def stand_by(self, pool: str) -> None:
+        """Clients of this cluster leave no pools: it has one of its own."""
+
     @property
     def pids(self) -> dict[str, int]:
         """The ids of its processes that run now: keeper, jobmanager, taskmanager and worker_pool."""

@@ -49,6 +49,9 @@ class FlinkCluster(Protocol):
     def workers(self) -> Workers:
         """Where its workers come from."""
 
+    def stand_by(self, pool: str) -> None:
+        """Take the place of a worker pool that another client has left at an address, when that dies."""
+
     @property
     def configuration(self) -> Mapping[str, str]:
         """Options of Flink that each job brings with it."""

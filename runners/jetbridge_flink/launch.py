@@ -115,6 +115,8 @@ class Launch:
         engine = (record.engine or {}) if found else {}
         self.start: str = engine.get("start") or secrets.token_hex(8)
         self.flink_id: str = engine["ids"][-1] if found else secrets.token_hex(16)
+        if engine.get("workers"):
+            cluster.stand_by(engine["workers"])
         self.parallelism: int = engine.get("parallelism") or min(self.wanted, cluster.slots)
 
     def standing(self, db: Database, ids: Sequence[str]) -> Path | None:
@@ -153,6 +155,7 @@ class Launch:
             "parallelism": self.parallelism,
             # What a batch job has done nobody can tell some time after its end, so it needs its client.
             "runner": standing.ENGINE,
+            "workers": None if self._cluster.workers.elsewhere else self._cluster.workers.pool,
             "cluster": None if self.batch else self._cluster.address,
         }
 

@@ -68,6 +68,7 @@ class RemoteCluster:
         self._checked: float | None = None
         self._fat = True
         self._pool: OwnPool | None = None
+        self._left: dict[str, OwnPool] = {}  # those that other clients have left
         if settings.flink_worker_pool is None and settings.flink_worker_command is None:
             if not self.here:
                 raise ConfigError(
@@ -130,9 +131,9 @@ class RemoteCluster:
             _ = self._pool.address
 
     @property
-    def address(self) -> str | None:
-        """Where later clients find jobs, which run on without this one; None when their workers end with it."""
-        return self.rest_url if self._pool is None else None
+    def address(self) -> str:
+        """Where later clients find jobs, which run on without this one."""
+        return self.rest_url
 
     @property
     def workers(self) -> Workers:
@@ -146,6 +147,17 @@ class RemoteCluster:
         if self._pool is None:
             return Workers(pool=self._settings.flink_worker_pool or "", elsewhere=True)
         return Workers(pool=self._pool.address)
+
+    def stand_by(self, pool: str) -> None:
+        """Take the place of a pool that another client has left, when that dies.
+
+        Args:
+            pool: Where that one listens, as host:port.
+        """
+        with self._lock:
+            if pool not in self._left:
+                self._left[pool] = OwnPool(self._home / "logs" / "flink", int(pool.rpartition(":")[2]))
+                self._left[pool].stand_by()
 
     @property
     def slots(self) -> int:
@@ -189,12 +201,14 @@ class RemoteCluster:
             return server_jar.job_jar(self._settings.flink_jars, proto_json, options_json)
         return jars.job_jar(proto_json, options_json, fat=self._fat)
 
-    def close(self) -> None:
-        """End the worker pool, if it is this client's own, and close the connections."""
-        if self._pool is not None:
-            self._pool.close()
+    def close(self, *, leave: bool = False) -> None:
+        """Close the connections, and end the worker pools of this client; or leave them to jobs that run on."""
         with self._lock:
+            pools = [self._pool] if self._pool is not None else []
+            pools += self._left.values()
             client, self._client = self._client, None
+        for pool in pools:
+            pool.close(leave=leave)
         if client is not None:
             client.close()
 

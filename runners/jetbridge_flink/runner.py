@@ -82,13 +82,14 @@ class FlinkRunner:
             cluster=self._leased,
             parallelism=self._settings.parallelism or (cores() if self._remote is None else KEY_GROUPS),
             shards=self._settings.shards,
-            lasting=self._remote is not None and self._remote.address is not None,
+            lasting=self._remote is not None,
         )
 
     def close(self) -> None:
         """Give the cluster back; one of its own ends with the last of its clients."""
         if self._remote is not None:
-            self._remote.close()
+            url = self._remote.rest_url
+            self._remote.close(leave=any(record.remote_cluster == url for record in Registry(self._db).active()))
         with self._lock:
             if self._cluster is not None:
                 self._cluster.close()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger("jetbridge.flink.worker_pool")
 _TERM_AFTER = 1.0  # a worker whose job has ended ends by itself, unless user code goes on
 _KILL_AFTER = 4.0
+_LOOK = 1.0  # seconds between looks whether a pool without an owner is still needed
 
 
 @dataclass
@@ -60,6 +61,7 @@ class Pool:
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = socket.socketpair()
         self._running = True
+        self._needed: float | None = None  # when a pool without an owner had a worker last
 
     def run(self) -> int:
         """Work until the end of the standard input, of the service, or a signal."""
@@ -81,6 +83,7 @@ class Pool:
                     key.data(key.fileobj)
                 self._reap()
                 self._send_signals()
+                self._linger()
         except _ServiceDiedError as error:
             _LOGGER.error("%s", error)
             return 1
@@ -97,7 +100,19 @@ class Pool:
             sock.recv(4096)
 
     def _hear_owner(self, descriptor: int) -> None:
-        self._running = bool(os.read(descriptor, 4096))
+        if not os.read(descriptor, 4096):
+            self._selector.unregister(descriptor)
+            self._needed = time.monotonic()
+            self._running = self._running and self._options.linger > 0
+
+    def _linger(self) -> None:
+        """Without an owner: go on for the workers that there are, and for those that a job may have again."""
+        if self._needed is None:
+            return
+        if self._workers:
+            self._needed = time.monotonic()
+        elif time.monotonic() - self._needed > self._options.linger:
+            self._running = False
 
     def _hear_service(self, service: Lines) -> None:
         messages = service.receive()
@@ -206,6 +221,8 @@ class Pool:
 
     def _pause(self) -> float | None:
         due = [worker.signals[0][0] for worker in self._workers.values() if worker.signals]
+        if self._needed is not None:
+            due.append(time.monotonic() + _LOOK)
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _send_signals(self) -> None:

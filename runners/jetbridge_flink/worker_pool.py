@@ -2,7 +2,8 @@
 
 Started as ``python -m jetbridge_flink.worker_pool --port 0 --logs FOLDER``, it
 prints one line ``{"port": n}`` when it can be used, and ends, with all its
-workers, when its standard input closes or it gets a SIGTERM.
+workers, when its standard input closes or it gets a SIGTERM. With ``--linger`` it
+goes on without its owner while it has workers, since jobs in a cluster do.
 
 Beam's own pool starts a Python for each worker, and listens on every interface.
 This one has imported Beam once, and forks. So it runs no thread: its gRPC server
@@ -46,6 +47,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--state-cache", type=int, default=200 << 20, help="bytes of state that a worker may cache")
     parser.add_argument("--data-buffer-ms", type=int, default=0, help="how long output may be held back; 0: by size")
     parser.add_argument("--stay", action="store_true", help="go on when the standard input closes")
+    parser.add_argument(
+        "--linger", type=float, default=0.0, help="go on then as long as there are workers, and for so many seconds"
+    )
     return parser.parse_args(arguments)
 
 

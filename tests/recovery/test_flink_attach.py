@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from flink_sums import KEYS, TOTALS, config, expected, sums, totals
 
@@ -206,3 +208,55 @@ def test_the_command_steers_a_job_that_runs_on(
     second.shutdown()
     assert "FAILED" in run("cancel", "c")
     until(lambda: not flink.jobs())
+
+
+@pytest.mark.full
+def test_the_pool_of_a_client_stays_for_its_jobs(
+    flink: RemoteFlink, shared: Path, tmp_path: Path, until: Callable[..., Any], gone: Callable[[int], None]
+) -> None:
+    """And when it dies the next client has another one at its place."""
+
+    def connect() -> jetbridge.Client:
+        return jetbridge.connect(
+            runner="flink", home=tmp_path / "data", parallelism=1, flink_url=flink.url, flink_checkpoints=shared
+        )
+
+    def pool_of(client: jetbridge.Client) -> Any:
+        return client._session.runner._remote._pool  # type: ignore[attr-defined]
+
+    first = connect()
+    stream = first.get_stream("in-p")
+    stream.publish_all(range(500))
+    job_id = first.get_jet().submit(sums("p"), config("p")).id
+    first.shutdown()
+    [left] = until(flink.jobs)
+    port = pool_of(first).address.rpartition(":")[2]
+
+    def pools() -> list[int]:
+        """The processes that listen there, and their parents."""
+        found = [
+            psutil.Process(c.pid)
+            for c in psutil.net_connections("tcp")
+            if c.status == psutil.CONN_LISTEN and c.laddr.port == int(port) and c.pid is not None
+        ]
+        return [process.ppid() for process in found]
+
+    second = connect()
+    with second:
+        results, stream = second.get_list("out-p"), second.get_stream("in-p")
+        until(lambda: len(results) == 500)
+        stream.publish_all(range(500, 1000))
+        until(lambda: len(results) == 1000)
+        [pool] = pools()
+        os.kill(pool, signal.SIGKILL)
+        stream.publish_all(range(1000, 1500))
+        until(lambda: len(results) >= 1500)
+        assert Counter(results.get_all()) == expected(1500)
+        assert flink.jobs() == [left]
+        [other] = pools()
+        assert other != pool
+        job = second.get_jet().get_job(job_id)
+        assert job is not None
+        job.cancel()
+        until(lambda: not flink.jobs())
+    gone(other)

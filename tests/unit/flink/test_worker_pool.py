@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 
@@ -143,6 +144,19 @@ def test_all_end_when_the_standard_input_closes(worker_pool, fn_api, until):
     pool.process.stdin.close()
     assert pool.process.wait(10) == 0
     until(lambda: not any(alive(member.pid) for member in family), "the end of its processes", 10)
+
+
+def test_a_pool_lingers_without_its_owner_as_long_as_it_has_workers(worker_pool, fn_api, name, until):
+    pool = worker_pool("--linger", "0.5")
+    channel = fn_api.channel(pool)
+    fn_api.start(channel, name)
+    pool.process.stdin.close()
+    with pytest.raises(subprocess.TimeoutExpired):
+        pool.process.wait(3)
+    assert fn_api.start(channel, f"{name}0") == "", "and it starts others"
+    fn_api.stop(channel, name)
+    fn_api.stop(channel, f"{name}0")
+    assert pool.process.wait(20) == 0
 
 
 def test_it_ends_with_its_server(worker_pool, fn_api, until):
