@@ -92,6 +92,8 @@ class JobCalls(JobLooks, RuleBasedStateMachine):
     def new_job_if_absent(self, by, name):
         name = self.called(name)
         job = self.active(name)
+        if job is not None and job.suspended_by == "client" and not job.stored and job.place != Place(0, 0):
+            return  # what has stored nothing yet becomes what is given now: nobody knows where that begins
         guarantee = EXACTLY_ONCE if job is None else job.guarantee
         out = f"out-{self.number}-{len(self.jobs)}" if job is None else job.out
         config = JobConfig(name=name, processing_guarantee=guarantee, snapshot_interval_millis=200)
