@@ -50,6 +50,18 @@ def test_many_keys_at_once_have_the_shards_of_each(kit, data, shards):
     assert shards_of(keys, shards) == [shard_of(key, shards) for key in keys]
 
 
+@pytest.mark.parametrize("shards", [1, 2, 7, 128, 32_768])
+@pytest.mark.parametrize(
+    "keys",
+    [range(0, 2**32, 2**32 // 999), range(2**32 - 9, 2**33, 2**33 // 999), range(-99, 99), [*map(str, range(999))]],
+    ids=["32 bits", "more", "negative", "text"],
+)
+def test_keys_of_one_type_have_the_shards_of_each(keys, shards):
+    keys = list(keys)
+    assert shards_of(keys, shards) == [shard_of(key, shards) for key in keys]
+    assert shards == 1 or len(set(shards_of(keys, shards))) > min(shards, 100) / 2, "and all shards have some"
+
+
 @given(data=st.data())
 def test_the_representative_is_the_key_itself_but_for_nan(kit, data):
     key = data.draw(kit.keys)

@@ -61,6 +61,24 @@ def test_each_key_has_its_items_in_order(bundles, shards):
             assert all(time == n for *_, (_, n), time in found)
 
 
+@given(rounds=st.lists(st.lists(st.integers(0, 30), max_size=60), max_size=6), shards=st.sampled_from([1, 4]))
+def test_running_sums_are_those_of_a_dict(rounds, shards):
+    kernel = RollingKernel("sums", lambda n: n % 9, aggregations.folding(lambda acc, n: acc + n, 0))
+    one, states, sums = kernel.splitter(shards), [{} for _ in range(shards)], {}
+    for first in (list(range(9)), *rounds):  # the first ones have a key each
+        one.add(first)
+        found, expected = {}, {}
+        for shard, payload in one.flush():
+            for out in kernel.process(states[shard], payload):
+                for key, total in out:
+                    found.setdefault(key, []).append(total)
+        for n in first:
+            sums[n % 9] = sums.get(n % 9, 0) + n
+            expected.setdefault(n % 9, []).append(sums[n % 9])
+        assert found == expected
+    assert {key: value for state in states for key, value in state.items()} == sums
+
+
 def test_the_form_follows_the_keys():
     one, forms = splitter(1), []
     for keys in (range(100), range(100), [1] * 100, *itertools.repeat([1] * 100, 9), range(100), [*range(99), NAN]):
