@@ -54,6 +54,10 @@ def take(tx: sqlite3.Connection, chunks: Iterable[SinkChunk]) -> list[SinkChunk]
             taken.append(turn)
             following += 1
         _keep(tx, [chunk for number, chunk in arrived.items() if number > following])
+        if following != first:  # one that waited may have come again, and was taken
+            tx.execute(
+                "DELETE FROM early WHERE run = ? AND stage = ? AND shard = ? AND sequence < ?", (*place, following)
+            )
         if row is None or following != first:
             numbered = (*place, following)
             tx.execute("INSERT OR REPLACE INTO intake (run, stage, shard, next) VALUES (?, ?, ?, ?)", numbered)
