@@ -93,6 +93,18 @@ def test_one_of_many_readers_lets_go_of_the_dead_owner(tmp_path: Path, left: Job
         assert job.status is JobStatus.RUNNING
 
 
+def test_who_is_slower_takes_nothing_over(tmp_path: Path, url: str, left: JobRecord) -> None:
+    """Two clients see that nobody looks after the job, and one of them is first."""
+    with jetbridge.connect(home=tmp_path / "data") as client:
+        session = client._session
+        first = ownership.claim("first")
+        session.registry.update("1-2", owner=first)
+        assert session.jobs.attach(left).owner == first
+        assert session.registry.get("1-2").owner == first  # type: ignore[union-attr]
+        session.registry.update("1-2", owner=None, status="SUSPENDED")
+        assert session.jobs.attach(left).status == "SUSPENDED"
+
+
 @pytest.mark.parametrize("status", ["NOT_RUNNING", "SUSPENDED", "SUSPENDED_EXPORTING_SNAPSHOT", "COMPLETED", "FAILED"])
 def test_a_job_that_is_not_at_work_runs_on_nowhere(left: JobRecord, status: str) -> None:
     assert left.remote_cluster is not None
