@@ -66,7 +66,8 @@ def _end() -> None:
         except KeyboardInterrupt:
             interrupted = True
             if sys.stderr is not None:
-                print("jetbridge: interrupted; the jobs that were running are SUSPENDED", file=sys.stderr)
+                what = "; the jobs that were running are SUSPENDED" if session.abandoned else ""
+                print(f"jetbridge: interrupted{what}", file=sys.stderr)
 
 
 def note(error: BaseException | None) -> None:

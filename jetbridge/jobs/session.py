@@ -54,6 +54,7 @@ class Session:
         control: The calls that change what a job does.
         listeners: Status listeners.
         handles: The user's handles of jobs.
+        abandoned: The jobs that became SUSPENDED since something ended the wait for them at the end.
         structures: The structures that names mean: those of a Hazelcast cluster, or None for those of the data folder.
     """
 
@@ -70,6 +71,7 @@ class Session:
             undo.pop_all()
         self.id = secrets.token_hex(8)
         self.closed = False
+        self.abandoned: list[JobRecord] = []
         self.unjoined: set[str] = set()  # jobs of this client that nobody has waited for, or not to their end
         self.handles: weakref.WeakSet[Job] = weakref.WeakSet()
         self.jobs = Executions(self)
@@ -208,7 +210,7 @@ class Session:
                         _say(f"waiting for {self.describe(record)}; Ctrl-C suspends it")
                     execution.wait()
         except BaseException as error:
-            self._abandon(f"its client ended with {type(error).__name__} while it waited for the job")
+            self.abandoned = self._abandon(f"its client ended with {type(error).__name__} while it waited for the job")
             raise
         endings.failures += self._close()
 
