@@ -244,6 +244,22 @@ def test_state_that_is_lost_is_found(db: Database) -> None:
         states.load(db.reader(), "job-1")
 
 
+def test_a_flipped_bit_of_a_checkpoint_is_found_wherever_it_is(db: Database) -> None:
+    with db.transaction() as tx:
+        states.save(tx, "job-1", {"format": 1, "epoch": 7, "sources": {"in": {"partitions": {"0": [12, False]}}}})
+    [body] = db.reader().execute("SELECT body FROM checkpoints").fetchone()
+    for place in range(len(body)):
+        with db.transaction() as tx:
+            damaged = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
+            tx.execute("UPDATE checkpoints SET body = ?", (damaged,))
+        with pytest.raises(CorruptDataError, match="its checkpoint does not match its checksum"):
+            states.load(db.reader(), "job-1")
+    with db.transaction() as tx:
+        tx.execute("UPDATE checkpoints SET body = ?, job = 'job-2'", (body,))
+    with pytest.raises(CorruptDataError, match="its checkpoint does not match its checksum"):
+        states.load(db.reader(), "job-2")
+
+
 def test_rows_that_changed_their_places_are_found(db: Database) -> None:
     with db.transaction() as tx:
         for shard, payload in ((0, b"a"), (0, b"b"), (1, b"c")):
