@@ -20,6 +20,11 @@ def test_no_module_is_longer_than_a_person_reads_at_once(tree):
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST} == {}
 
 
+def test_the_types_are_there_for_users(tree):
+    """Type checkers look at an installed package's annotations only where it has this file."""
+    assert (tree.root / "jetbridge" / "py.typed").exists()
+
+
 def test_examples_are_short(tree):
     """One idea a file; the main example, with its tables, may be twice as long."""
     lengths = {module.name: module.path.read_text().count("\n") for module in tree.examples}
