@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 CACHE_BYTES = 256 << 20
 """How much of the shards' logs, as they are encoded, stays decoded in one process."""
-_SMALL_BYTES = 16 << 10
+_SMALL_BYTES = 256
+"""How far the log of a shard grows in any case before it is written anew: there may be many shards with a few keys."""
 
 
 @dataclass
