@@ -157,7 +157,9 @@ def test_a_source_that_fails_is_named(jet, parallelism):
         jet.run(pipeline)
     assert caught.value.stage == "wire"
     assert "OSError: the wire is cut" in str(caught.value)
-    assert results.get_all() == []
+    # On Flink the other partition may have been read by another task, and its rows written in a bundle of their own.
+    whole = [[], [("0", n) for n in range(100)]]
+    assert results.get_all() in (whole if jet.runner == "flink" and parallelism == 2 else whole[:1])
 
 
 class Picky(Parts):
