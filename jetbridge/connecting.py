@@ -90,8 +90,9 @@ def _connected(**given: Any) -> Client:
 
     settings = load_settings(**given)
     session = Session(settings, load_runner(settings.runner))
-    session.jobs.attach_all()
     endings.watch(session)
+    if settings.flink_url is not None:  # only there jobs run on without a client
+        session.jobs.attach_all()
     return Client(session)
 
 

@@ -101,7 +101,7 @@ def steering(home: Path | None, text: str) -> Iterator[tuple[Session, Job]]:
     with onlooking(home) as session:
         job = find(session, text)
         record = session.read(job.id)
-        if record is None or record.owner is not None or record.remote_cluster is None:
+        if record is None or not record.is_unattended:
             yield session, job
             return
     runner = str((record.engine or {})["runner"])

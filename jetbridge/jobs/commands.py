@@ -40,7 +40,12 @@ def ask(session: Session, record: JobRecord, kind: str, arguments: dict[str, Any
     """
     owner = record.owner
     if owner is None:
-        check_attended(session, record, kind)
+        if record.is_unattended:
+            raise JobError(
+                f"{kind}: {session.describe(record)} runs on in the cluster {record.remote_cluster}, and no client of "
+                "that cluster is here: connect to it (connect(runner=..., flink_url=...), or JETBRIDGE_FLINK_URL), and "
+                "call this again"
+            )
         return False
     number = commands.post(session.db, record.id, kind, arguments)
     taken, deadline = False, time.monotonic() + _HEARING
@@ -76,20 +81,6 @@ def ask(session: Session, record: JobRecord, kind: str, arguments: dict[str, Any
     finally:
         with contextlib.suppress(StoreError):
             commands.remove(session.db, number)
-
-
-def check_attended(session: Session, record: JobRecord, kind: str) -> None:
-    """Refuse a call on a job that runs on in a cluster, where no client is there that would carry it out.
-
-    Raises:
-        JobError: When it is such a job.
-    """
-    if record.owner is None and record.remote_cluster is not None:
-        raise JobError(
-            f"{kind}: {session.describe(record)} runs on in the cluster {record.remote_cluster}, and no client of that "
-            "cluster is here: connect to it (connect(runner=..., flink_url=...), or JETBRIDGE_FLINK_URL), and call "
-            "this again"
-        )
 
 
 def _client(record: JobRecord | None) -> str | None:

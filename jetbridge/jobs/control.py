@@ -125,7 +125,7 @@ class Control:
         session = self._session
         session.check_open()
         now = self._read(record)
-        if now.owner is None and now.remote_cluster is not None:
+        if now.is_unattended:
             _LOGGER.warning(
                 "cancel: %s runs on in the cluster %s, and no client of that cluster is here: it writes nothing any "
                 "more, and its job %s is to be cancelled there",

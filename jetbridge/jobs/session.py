@@ -160,7 +160,7 @@ class Session:
                 return record
             if execution is not None:
                 self.jobs.check_supervised(record, execution)
-            if record.owner is None and record.remote_cluster is not None and not told:
+            if record.is_unattended and not told:
                 told = True
                 _LOGGER.warning(
                     "join: %s runs on in the cluster %s, and no client of that cluster is here to see its end",

@@ -101,7 +101,12 @@ class JobRecord:
     def remote_cluster(self) -> str | None:
         """The address of the cluster in which the job runs on without a client; None when it needs its client."""
         engine = self.engine or {}
-        return engine.get("cluster") if self.status in _AT_WORK and engine.get("ids") else None
+        return engine.get("cluster") if self.status in _AT_WORK and self.stands_in_cluster else None
+
+    @property
+    def is_unattended(self) -> bool:
+        """Whether it runs on in a cluster, and no client looks after it."""
+        return self.owner is None and self.remote_cluster is not None
 
 
 FIELDS = frozenset(entry.name for entry in fields(JobRecord))

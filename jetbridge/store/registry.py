@@ -28,6 +28,7 @@ _FOUND = "SELECT job.id, job.name, job.status, job.body, job.crc FROM jobs AS fo
 """In two steps, so that all is of the row: SQLite would take from an index what is there, which may be something else.
 Where an index finds a row that is not in the table, all of it is NULL."""
 _STATUSES = TERMINAL | {"NOT_RUNNING", "STARTING", "RUNNING", "SUSPENDED", "SUSPENDED_EXPORTING_SNAPSHOT", "COMPLETING"}
+_ENDED = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
 _LOGGER = logging.getLogger("jetbridge")
 
 
@@ -96,8 +97,7 @@ class Registry:
 
     def by_name(self, name: str) -> JobRecord | None:
         """The active job of a name, or else the newest that has ended; None when there is none."""
-        active = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
-        newest = f"WHERE found.name = ? ORDER BY found.status IN ({active}), found.seq DESC LIMIT 1"
+        newest = f"WHERE found.name = ? ORDER BY found.status IN ({_ENDED}), found.seq DESC LIMIT 1"
         return self._one(_FOUND + newest, "name", name)
 
     def all(self, name: str | None = None) -> list[JobRecord]:
@@ -119,9 +119,8 @@ class Registry:
     def active(self) -> list[JobRecord]:
         """The jobs that have not ended, the newest first; damaged ones are left out, without a word."""
         conn = self._db.reader()
-        ended = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
         with self._faults():
-            rows = conn.execute(f"{_ROW}WHERE status NOT IN ({ended}) ORDER BY seq DESC").fetchall()
+            rows = conn.execute(f"{_ROW}WHERE status NOT IN ({_ENDED}) ORDER BY seq DESC").fetchall()
         found = []
         for row in rows:
             with contextlib.suppress(CorruptDataError):

@@ -148,14 +148,15 @@ class Launch:
         Args:
             ids: The ids that the run had in the cluster since its last savepoint, with this one.
         """
+        workers = self._cluster.workers
         return {
             "start": self.start,
             "ids": ids,
             "plan": described(self._plan),
             "parallelism": self.parallelism,
-            # What a batch job has done nobody can tell some time after its end, so it needs its client.
             "runner": standing.ENGINE,
-            "workers": None if self._cluster.workers.elsewhere else self._cluster.workers.pool,
+            "workers": None if workers.elsewhere else workers.pool,
+            # What a batch job has done nobody can tell some time after its end, so it needs its client.
             "cluster": None if self.batch else self._cluster.address,
         }
 

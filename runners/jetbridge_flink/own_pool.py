@@ -55,11 +55,11 @@ class OwnPool:
         with self._lock:
             if self._process is None and not self._closed.is_set():
                 self._start()
-                threading.Thread(target=self._watch, name="jetbridge-worker-pool", daemon=True).start()
+                self.stand_by()
             return f"{LOOPBACK}:{self._port}"
 
     def stand_by(self) -> None:
-        """Take the place of the pool that another client has left, as soon as nobody listens there."""
+        """Start one at the port whenever there is none: after a death, also of one that another client has left."""
         threading.Thread(target=self._watch, name="jetbridge-worker-pool", daemon=True).start()
 
     @property
