@@ -254,7 +254,8 @@ class Pipeline:
         return to_svg(named(self._nodes))
 
     def __repr__(self) -> str:
-        return f"<Pipeline of {len(self._nodes)} stages>"
+        count = len(self._nodes)
+        return f"<Pipeline of {count} stage{'' if count == 1 else 's'}>"
 
     def _add(self, kind: type[NodeT], name: str, inputs: tuple[int, ...], **fields: Any) -> NodeT:
         node = kind(id=len(self._nodes), name=name, named=False, inputs=inputs, **fields)

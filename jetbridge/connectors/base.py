@@ -64,6 +64,9 @@ class Source(abc.ABC):
     def __init__(self, name: str) -> None:
         self.name = name
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} '{getattr(self, 'name', '')}'>"
+
     def check(self) -> None:
         """Fail early: called in the client before the job starts.
 
@@ -283,6 +286,9 @@ class Sink(abc.ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} '{getattr(self, 'name', '')}'>"
 
     @property
     def identity(self) -> str | None:

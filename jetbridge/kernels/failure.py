@@ -11,12 +11,14 @@ from jetbridge.errors import ItemError, JetbridgeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from types import FrameType
 
 FAILURES = (Exception, SystemExit)
 """What a user's function may raise that fails its job; KeyboardInterrupt is a person's wish."""
 
 HERE = str(Path(__file__).parent)
 """The folder of the kernels, whose frames are no news for a user."""
+_PACKAGE = str(Path(__file__).parent.parent)
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 200
 _REPR.maxdict = _REPR.maxlist = _REPR.maxtuple = 20
@@ -36,11 +38,20 @@ def short_repr(value: Any) -> str:
 
 
 def user_traceback(error: BaseException) -> str:
-    """The traceback as text, without the frames of the kernels above the user's function."""
+    """The traceback as text, without the frames of the kernels above the user's function.
+
+    What jetbridge itself refuses (an item, a key) has no frames of the user's, and its message says it all.
+    """
     frames = error.__traceback__
+    if isinstance(error, JetbridgeError) and all(_is_ours(frame) for frame, _ in traceback.walk_tb(frames)):
+        return "".join(traceback.format_exception_only(type(error), error))
     while frames is not None and frames.tb_next and frames.tb_frame.f_code.co_filename.startswith(HERE):
         frames = frames.tb_next
     return "".join(traceback.format_exception(type(error), error, frames))
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_PACKAGE)
 
 
 def at_hand(chunk: Sequence[Any], iterator: Iterator[Any]) -> Any:

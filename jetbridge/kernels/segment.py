@@ -323,7 +323,8 @@ class SegmentKernel:
                 f"sink '{name}' cannot take item {short_repr(item)}: {bad}", stage=name, item=short_repr(item)
             ) from bad
         except FAILURES as error:
-            raise self._blame(sink, name, chunk, error) from error
+            failed = error
+        raise self._blame(sink, name, chunk, failed) from failed  # out of the handler: the search fails the same way
 
     def _blame(self, sink: Sink, name: str, chunk: list[Any], error: BaseException) -> ItemError:
         """Find the item that a sink's ``prepare``, which is pure, cannot take."""

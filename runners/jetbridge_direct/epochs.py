@@ -15,6 +15,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms import environments
 
 from jetbridge.beam.inspect import holds_back
+from jetbridge.beam.loading import unconfigured
 from jetbridge.beam.sampling import without_sampling
 from jetbridge.beam.translate import new_pipeline, translate
 from jetbridge.errors import UnsupportedByRunnerError
@@ -91,7 +92,8 @@ def check(plan: Plan) -> None:
         PipelineError: When Beam cannot apply one.
         UnsupportedByRunnerError: When one must see all of a stream.
     """
-    _must_see_all(plan, _translated(plan, fuse(plan), "", _Options(flags=[])))
+    with unconfigured():
+        _must_see_all(plan, _translated(plan, fuse(plan), "", _Options(flags=[])))
 
 
 def _translated(plan: Plan, segments: Sequence[Segment], run: str, options: _Options) -> api.Pipeline:

@@ -10,6 +10,7 @@ from apache_beam import coders
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 
+from jetbridge.beam.loading import unconfigured
 from jetbridge.beam.naming import label
 from jetbridge.beam.translate import Pair, new_pipeline, translate
 from jetbridge.kernels.rules import keyed_kernel
@@ -206,7 +207,7 @@ def pipeline_proto(plan: Plan, spec: JobSpec, environment: environments.Environm
         environment: Where its workers are found.
     """
     hosting = FlinkHosting(spec, plan)
-    with new_pipeline(_NoRunner(), PipelineOptions(flags=[])) as pipeline:
+    with unconfigured(), new_pipeline(_NoRunner(), PipelineOptions(flags=[])) as pipeline:
         translate(plan, fuse(plan), hosting, pipeline)
         hosting.finish()
         proto = pipeline.to_runner_api(default_environment=environment)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from jetbridge import aggregations
 from jetbridge.connectors.base import BadItem, Sink, Source
+from jetbridge.connectors.embedded import ListSink
 from jetbridge.errors import ItemError
 from jetbridge.kernels.keyed import decode
 from jetbridge.kernels.segment import SegmentKernel
@@ -224,6 +225,22 @@ def test_an_item_that_a_sink_refuses_is_named(item, words):
         run(plan, [[1, 2, item, 3]])
     assert (caught.value.stage, caught.value.item) == ("picky", repr(item))
     assert "picky" in str(caught.value)
+
+
+def test_what_cannot_be_stored_is_refused_in_one_line_and_said_once():
+    plan = Plan((source(), SinkNode(id=1, name="out", named=True, inputs=(0,), sink=ListSink("out"))))
+    with pytest.raises(ItemError, match="sink 'out' failed on item <function") as caught:
+        run(plan, [[1, lambda: 2]])
+    [line] = caught.value.user_traceback.splitlines()
+    assert line.startswith("jetbridge.errors.SerializationError: cannot store the lambda")
+
+
+def test_what_a_sink_raises_itself_keeps_its_traceback():
+    with pytest.raises(ItemError) as caught:
+        run(Plan((source(), sink(1, "out", 0))), [[4_712]])
+    trace = caught.value.user_traceback
+    assert "in prepare" in trace
+    assert trace.count("Traceback") == 1, "that of the whole chunk is not told besides"
 
 
 def test_an_error_in_one_branch_names_its_stage():
