@@ -2,7 +2,7 @@
 #   make demo        the main example: 336,776 flights, as tables
 #   make demo-flink  the same on Apache Flink, on a cluster that it starts
 #   make test        every test
-#   make test-full   the same with many more generated cases, and one after the other
+#   make test-full   the same with many more generated cases and longer runs: an hour or two
 #   make lint        ruff and mypy
 #   make bench       the benchmarks; BENCH="--jobs a,b --scale 0.1" passes arguments
 #   make clean       removes the environment, caches and what the demo wrote
@@ -31,7 +31,7 @@ test: $(VENV)/.test
 	@$(BIN)/python -m pytest -q -n 2
 
 test-full: $(VENV)/.test
-	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -q -m 'full or not full' --durations=20
+	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -q -n 2 -m 'full or not full' --durations=30
 
 lint: $(VENV)/.lint
 	@$(BIN)/ruff check .

@@ -39,7 +39,7 @@ def build() -> Pipeline:
 
 
 def main(count: int) -> None:
-    """Publish flights where the last run stopped, and wait until the job has seen them."""
+    """Publish flights where the last run stopped, and wait until the job has counted them."""
     flights = departures()[:count]
     with jetbridge.connect() as client:
         config = JobConfig(name="live-delays", processing_guarantee=ProcessingGuarantee.EXACTLY_ONCE)
@@ -48,10 +48,10 @@ def main(count: int) -> None:
         while len(stream) < len(flights):
             stream.publish_all(flights[len(stream) : len(stream) + 1_000])
             time.sleep(0.02)  # so that it looks live
-            print(f"\r{len(stream):,} published, {job.get_metrics().received_count:,} seen", end="", flush=True)
-        while job.get_metrics().received_count < len(stream):
+            print(f"\r{len(stream):,} published, {job.get_metrics().emitted_count:,} counted", end="", flush=True)
+        while job.get_metrics().emitted_count < len(stream):  # one result for each; on Flink after its checkpoint
             time.sleep(0.05)
-        print(f"\r{len(stream):,} published, {job.get_metrics().received_count:,} seen")
+        print(f"\r{len(stream):,} published, {job.get_metrics().emitted_count:,} counted")
         for carrier, delay in sorted(client.get_map("live-delays").entry_set(), key=lambda pair: -pair[1]):
             print(f"{carrier}  {delay:5.1f} min")
 

