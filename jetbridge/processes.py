@@ -1,4 +1,4 @@
-"""What programs need that are started on this machine: a port of their own, and an end with whoever started them."""
+"""Programs started on this machine: a port of their own, an end with whoever started them, and how they ended."""
 
 from __future__ import annotations
 
@@ -75,3 +75,23 @@ def dying_with(parent: int) -> Callable[[], None]:
                 os._exit(1)
 
     return prepare
+
+
+def fate(code: int) -> str:
+    """How a process ended, in words that go on from its name.
+
+    Example:
+        >>> fate(3), fate(-9)
+        ('ended with exit code 3', 'was killed by signal 9 (SIGKILL), as a system does that has run out of memory')
+
+    Args:
+        code: An exit code, or a signal's number below zero, as `subprocess` has them.
+    """
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = f" ({signal.Signals(-code).name})"
+    except ValueError:
+        name = ""
+    hint = ", as a system does that has run out of memory" if code == -signal.SIGKILL else ""
+    return f"was killed by signal {-code}{name}{hint}"

@@ -49,6 +49,29 @@ class TimedItems(list[Any]):
         super().__init__(items)
         self.times: list[int] = [] if times is None else times
 
+    def on_time(self, late: list[Any], grace: int = 0) -> TimedItems:
+        """The items that are on time; this chunk itself if all are.
+
+        Example:
+            >>> late = []
+            >>> TimedItems(["a", "b"], [5, Behind(1, watermark=3)]).on_time(late), late
+            (['a'], ['b'])
+
+        Args:
+            late: Gets the others.
+            grace: Milliseconds by which an item may lie behind its partition's watermark.
+        """
+        if Behind not in set(map(type, self.times)):
+            return self
+        kept = TimedItems()
+        for item, time in zip(self, self.times, strict=True):
+            if isinstance(time, Behind) and time + grace <= time.watermark:
+                late.append(item)
+            else:
+                kept.append(item)
+                kept.times.append(time)
+        return kept
+
 
 class Behind(int):
     """The time of an item that lies behind the watermark which its source partition had before it.

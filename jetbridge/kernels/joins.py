@@ -13,7 +13,7 @@ from jetbridge.kernels.keyed import KeyedKernel, Keys, Splitter, State, decode, 
 from jetbridge.kernels.pending import PendingKernel
 from jetbridge.kernels.ports import PortSplitter, ported
 from jetbridge.kernels.stateless import CHUNK_ITEMS
-from jetbridge.times import END, Behind, TimedItems
+from jetbridge.times import END, TimedItems
 from jetbridge.windows import KeyedWindowResult, SessionWindow
 
 if TYPE_CHECKING:
@@ -57,15 +57,7 @@ class OnTimeSplitter(GroupSplitter):
     def add(self, chunk: list[Any]) -> None:
         """Group a chunk's items by key."""
         assert isinstance(chunk, TimedItems), f"the items of '{self.keys.name}' have no times"
-        if Behind in set(map(type, chunk.times)):
-            kept = TimedItems()
-            for item, time in zip(chunk, chunk.times, strict=True):
-                if type(time) is Behind:
-                    self.late.append(item)
-                else:
-                    kept.append(item)
-                    kept.times.append(time)
-            chunk = kept
+        chunk = chunk.on_time(self.late)
         if chunk:
             super().add(chunk)
 

@@ -59,8 +59,7 @@ class SessionSplitter(Splitter):
     def add(self, chunk: list[Any]) -> None:
         """Keep a chunk's items by key."""
         assert isinstance(chunk, TimedItems), f"the items of '{self.keys.name}' have no times"
-        if Behind in set(map(type, chunk.times)):
-            chunk = self._without_late(chunk)
+        chunk = chunk.on_time(self.late, self.gap)
         items: list[Any] = chunk
         if self.careful:
             items = [self.folder.fold(self.folder.create(), [item]) for item in chunk]
@@ -69,16 +68,6 @@ class SessionSplitter(Splitter):
         keys = [WHOLE] * len(chunk) if self.keys.key_fn is None else self.keys.of(list(chunk))
         append_to(self._items, keys, list(zip(chunk.times, items, strict=True)), self.keys)
         self.size += len(chunk)
-
-    def _without_late(self, chunk: TimedItems) -> TimedItems:
-        kept = TimedItems()
-        for item, time in zip(chunk, chunk.times, strict=True):
-            if isinstance(time, Behind) and time + self.gap <= time.watermark:
-                self.late.append(item)
-            else:
-                kept.append(item)
-                kept.times.append(time)
-        return kept
 
     def check(self, chunk: list[Any]) -> None:
         """Whether the keys of a chunk can be keys."""

@@ -12,7 +12,7 @@ from jetbridge.kernels.group import GroupSplitter
 from jetbridge.kernels.keyed import PLAIN, KeyedKernel, Keys, Splitter, State, decode, restored
 from jetbridge.kernels.stateless import CHUNK_ITEMS
 from jetbridge.plan.stateful import FilterStatefulNode, FlatMapStatefulNode
-from jetbridge.times import Behind, TimedItems
+from jetbridge.times import TimedItems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,20 +46,10 @@ class ItemsSplitter(Splitter):
 
     def add(self, chunk: list[Any]) -> None:
         """Group a chunk's items."""
-        if self._drops_late and isinstance(chunk, TimedItems) and Behind in set(map(type, chunk.times)):
-            chunk = self._without_late(chunk)
+        if self._drops_late and isinstance(chunk, TimedItems):
+            chunk = chunk.on_time(self.late)
         self._groups.add(chunk)
         self.size = self._groups.size
-
-    def _without_late(self, chunk: TimedItems) -> TimedItems:
-        kept = TimedItems()
-        for item, time in zip(chunk, chunk.times, strict=True):
-            if type(time) is Behind:
-                self.late.append(item)
-            else:
-                kept.append(item)
-                kept.times.append(time)
-        return kept
 
     def check(self, chunk: list[Any]) -> None:
         """Whether the keys of a chunk can be keys."""

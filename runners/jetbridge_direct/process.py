@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
+
+from jetbridge.processes import fate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,18 +82,6 @@ class WorkerProcess:
         os.close(self.stdout)
         os.close(self.stderr)
         _open.discard(self)
-
-
-def fate(status: int) -> str:
-    """How a process ended, in words: an exit code, or a negative signal."""
-    if status >= 0:
-        return f"ended with exit code {status}"
-    try:
-        name = f" ({signal.Signals(-status).name})"
-    except ValueError:
-        name = ""
-    hint = ", as a system does that has run out of memory" if status == -signal.SIGKILL else ""
-    return f"was killed by signal {-status}{name}{hint}"
 
 
 class _Closeable(Protocol):

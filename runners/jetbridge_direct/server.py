@@ -15,8 +15,9 @@ import threading
 from typing import Any
 
 from jetbridge.jobs.console import levels
+from jetbridge.processes import fate
 from jetbridge_direct.channel import Channel
-from jetbridge_direct.process import WorkerError, WorkerProcess, close_in_forks, fate
+from jetbridge_direct.process import WorkerError, WorkerProcess, close_in_forks
 
 WORKER_MODULE = "jetbridge_direct.worker"
 

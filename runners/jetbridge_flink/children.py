@@ -9,8 +9,7 @@ import time
 from typing import IO, TYPE_CHECKING
 
 from jetbridge.jobs.ownership import started
-from jetbridge.processes import dying_with
-from jetbridge_flink.worker_logs import fate
+from jetbridge.processes import dying_with, fate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,9 +13,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from jetbridge.errors import ClusterError
-from jetbridge.processes import LOOPBACK
+from jetbridge.processes import LOOPBACK, fate
 from jetbridge_flink.processes import pool_command
-from jetbridge_flink.worker_logs import fate
 
 if TYPE_CHECKING:
     from pathlib import Path

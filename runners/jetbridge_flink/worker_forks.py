@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetbridge.processes import fate
 from jetbridge_flink import worker_process, worker_release
 from jetbridge_flink.worker_lines import Lines
-from jetbridge_flink.worker_logs import Living, WorkerLogs, fate
+from jetbridge_flink.worker_logs import Living, WorkerLogs
 
 if TYPE_CHECKING:
     import argparse

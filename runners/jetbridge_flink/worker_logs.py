@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import signal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -80,21 +79,3 @@ class Living:
         with contextlib.suppress(OSError):  # a full disk must not stop the workers
             aside.write_text(json.dumps(self._workers))
             os.replace(aside, self._path)
-
-
-def fate(code: int) -> str:
-    """How a process ended, in words that go on from its name.
-
-    >>> fate(3)
-    'ended with exit code 3'
-    >>> fate(-9)
-    'was killed by signal 9 (SIGKILL), as a system does that has run out of memory'
-    """
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        name = f" ({signal.Signals(-code).name})"
-    except ValueError:
-        name = ""
-    hint = ", as a system does that has run out of memory" if code == -signal.SIGKILL else ""
-    return f"was killed by signal {-code}{name}{hint}"
