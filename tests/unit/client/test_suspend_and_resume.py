@@ -225,6 +225,18 @@ class TestWorkersThatDie:
         with pytest.raises(JobFailedError, match="it has died 3 times"):
             job.join(DEADLINE)
 
+    def test_commits_between_deaths_without_a_guarantee_do_not_count(self, client, jet, until):
+        """Each begins anew: what was committed is no step forward."""
+        client.get_stream("numbers").publish_all([1, 2, 3])
+        stream, results = Pipeline.create(), client.get_list("results")
+        stream.read_from(StreamSource("numbers")).write_to(Pipeline.to_list("results"))
+        job = jet.submit(stream)
+        for count in (3, 6, 9):
+            until(lambda count=count: len(results) == count)
+            os.kill(jet._session.jobs.get(job.id).pid, signal.SIGKILL)
+        with pytest.raises(JobFailedError, match="it has died 3 times"):
+            job.join(DEADLINE)
+
     def test_suspended_while_it_waits_to_start_again(self, client, jet, pipeline, gate):
         job = jet.submit(pipeline(gate), JobConfig(**GUARDED))
         os.kill(gate.reached(), signal.SIGKILL)
