@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import builtins
+import contextlib
 import functools
 import opcode
 import sys
@@ -68,6 +69,17 @@ def _end() -> None:
             if sys.stderr is not None:
                 what = "; the jobs that were running are SUSPENDED" if session.abandoned else ""
                 print(f"jetbridge: interrupted{what}", file=sys.stderr)
+            _end_by_interrupt()
+
+
+def _end_by_interrupt() -> None:
+    """Let the process end as Ctrl-C ends any other, by SIGINT: its shell must not take what is not done for done.
+
+    The interpreter does so at the very end, after all hooks, if it has seen a KeyboardInterrupt leave a program or, as
+    here, any code from a string. An exit hook has no other way to tell it.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")
 
 
 def note(error: BaseException | None) -> None:

@@ -212,6 +212,7 @@ class TestOfTheInterpreter:
         os.killpg(script.pid, signal.SIGINT)  # as a terminal does: to the whole group
         _, err = script.communicate(timeout=DEADLINE)
         assert err == "jetbridge: interrupted; the jobs that were running are SUSPENDED\n"
+        assert script.returncode == -signal.SIGINT, "as of any program that Ctrl-C ends, so that a shell stops, too"
         for pid in gate.pids:
             gone(pid)
         status, cause = status_of(home)
