@@ -28,7 +28,6 @@ from jetbridge_direct.pool import Pool
 from jetbridge_direct.reading import SliceSpec, SourceReader
 from jetbridge_direct.spool import Spool
 from jetbridge_direct.state import StageState
-from jetbridge_direct.transforms import WAKE
 
 if TYPE_CHECKING:
     import sqlite3
@@ -40,6 +39,9 @@ if TYPE_CHECKING:
 
 EPOCH_BYTES = 64 << 20
 """How much an epoch may hold of what goes to shards and sinks before it ends."""
+
+WAKE = -1
+"""The shard of a pair that only makes a keyed stage run, so that it can end."""
 
 
 class JobHost(KeyedWork):

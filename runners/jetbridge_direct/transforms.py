@@ -15,6 +15,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from jetbridge.beam.naming import label
 from jetbridge.beam.translate import Pair
+from jetbridge_direct.host import WAKE, JobHost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,13 +23,9 @@ if TYPE_CHECKING:
     from jetbridge.kernels.segment import Emission
     from jetbridge.plan.ends import SinkNode
     from jetbridge.plan.fuse import Segment
-    from jetbridge_direct.host import JobHost
 
 HOSTS: dict[str, JobHost] = {}
 """The jobs of this process, by run."""
-
-WAKE = -1
-"""The shard of a pair that only makes a keyed stage run, so that it can end."""
 
 
 class _HostFn(beam.DoFn):
