@@ -1,4 +1,4 @@
-"""The tables: for a terminal, or as Markdown for the README."""
+"""The tables: for a terminal, or as Markdown for the documentation."""
 
 import os
 import platform
@@ -22,11 +22,13 @@ HEADINGS = (
     "median s",
     "items/s",
     "x Beam",
+    "x tuned Beam",
     "x Bytewax",
     "x loop",
     "whole process s",
     "peak MB",
 )
+IN_SHORT = ("items", "items/s", "x Beam", "x tuned Beam", "x Bytewax", "x PyFlink", "x loop", "peak MB")
 
 Cells = tuple[str, ...]
 
@@ -60,7 +62,7 @@ def job_cells(rows: list[Row]) -> list[Cells]:
             f"{row.best:.2f}",
             f"{row.median:.2f}",
             f"{row.rate:,.0f}",
-            *(ratio(row.rate, rates.get(other)) for other in ("beam", "bytewax", "loop")),
+            *(ratio(row.rate, rates.get(other)) for other in ("beam", "beam-tuned", "bytewax", "loop")),
             f"{row.whole:.1f}",
             megabytes(row.peak),
         )
@@ -89,6 +91,21 @@ def title(letter: str) -> str:
 def rates(heading: str, rows: list[Row]) -> Sheet:
     """What contenders did in one job."""
     return Sheet(heading, HEADINGS, job_cells(rows))
+
+
+def summary(sheets: list[Sheet]) -> Sheet | None:
+    """What jetbridge did in each job; None when there are not two such tables."""
+    sheets = [sheet for sheet in sheets if sheet.headings[0] == HEADINGS[0] and HEADINGS[1] in sheet.headings]
+    if len(sheets) < 2:
+        return None
+    there = [heading for heading in IN_SHORT if any(heading in sheet.headings for sheet in sheets)]
+    cells = []
+    for sheet in sheets:
+        for row in sheet.cells:
+            if row[0].startswith("jetbridge"):
+                by_heading = dict(zip(sheet.headings, row, strict=True))
+                cells.append((sheet.heading, row[0], *(by_heading.get(heading, "-") for heading in there)))
+    return Sheet("In short", ("job", HEADINGS[0], *there), cells)
 
 
 def first_results(seconds: list[tuple[str, float, float]]) -> Sheet:

@@ -68,6 +68,7 @@ def main() -> int:
     collected: dict[str, object] = {"machine": report.machine(), "scale": arguments.scale}
     if not arguments.json:
         print(report.machine())
+    shown: list[report.Sheet] = []
     for letter in arguments.jobs:
         try:
             if letter in suite.NAMES:
@@ -83,8 +84,11 @@ def main() -> int:
         if not arguments.json:
             for table in tables:
                 report.show(table, markdown=arguments.markdown)
+        shown += tables
     if arguments.json:
         print(json.dumps(collected, indent=2))
+    elif in_short := report.summary(shown):
+        report.show(in_short, markdown=arguments.markdown)
     return 0
 
 

@@ -39,6 +39,23 @@ def test_jobs(jobs, contenders):
             assert row["whole"] > row["best"]
 
 
+def test_several_jobs_in_short():
+    done = benchmark(
+        "--jobs", "a,b", "--contenders", "loop,jetbridge-1", "--scale", "0.0005", "--repeat", "1", "--markdown"
+    )
+    assert done.returncode == 0, done.stderr
+    tables, _, short = done.stdout.partition("**In short**")
+    assert tables.count("| jetbridge-1 |") == 2
+    headings, _, *rows = short.split("\n\n")[1].strip().splitlines()
+    assert headings == "| job | contender | items | items/s | x Beam | x tuned Beam | x Bytewax | x loop | peak MB |"
+    assert [row.split(" | ")[0] for row in rows] == ["| (a) map, filter, flat_map", "| (b) sum by key, 100 keys"]
+    for row in rows:
+        rate = row.split(" | ")[3].replace(",", "")
+        assert f"| {row.split(' | ')[1]} |" in tables
+        assert int(rate) > 0
+        assert row.split(" | ")[4] == "-", "Beam took no part"
+
+
 def measured_of(name):
     done = benchmark("--jobs", name, "--contenders", STREAMING, "--scale", "0.0005", "--repeat", "1", "--json")
     assert done.returncode == 0, done.stderr
