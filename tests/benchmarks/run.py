@@ -1,6 +1,6 @@
 """Benchmarks: every contender of a job in one run, on the same data, each in a process of its own.
 
-    python tests/benchmarks/run.py                         everything at full size (about an hour)
+    python tests/benchmarks/run.py                         everything at full size (about 40 minutes on two cores)
     python tests/benchmarks/run.py --jobs a,b --scale 0.1  two jobs on a tenth of the data
     python tests/benchmarks/run.py --jobs q1,q2,q5,q7,q8,counts   queries of Nexmark
     python tests/benchmarks/run.py --jobs cold,flat        the first result, and memory as the input grows
