@@ -17,6 +17,7 @@ from bisect import insort
 from typing import TYPE_CHECKING, Any
 
 from jetbridge.aggregations import Initial
+from jetbridge.times import BEGINNING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -36,10 +37,10 @@ def place(frame: Frame) -> tuple[int, int]:
     """Where a frame stands among others.
 
     Example:
-        >>> sorted([(3, 50), 3, 2], key=place)
-        [2, 3, (3, 50)]
+        >>> sorted([(3, 50), 3, 2, (-2, 0), -2, (-2, -5)], key=place)
+        [-2, (-2, -5), (-2, 0), 2, 3, (3, 50)]
     """
-    return frame if isinstance(frame, tuple) else (frame, 0)
+    return frame if isinstance(frame, tuple) else (frame, BEGINNING)
 
 
 class Combining:
