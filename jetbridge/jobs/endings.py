@@ -69,7 +69,8 @@ def _end() -> None:
             if sys.stderr is not None:
                 what = "; the jobs that were running are SUSPENDED" if session.abandoned else ""
                 print(f"jetbridge: interrupted{what}", file=sys.stderr)
-            _end_by_interrupt()
+    if interrupted:  # after all sessions: code from a string that is run later takes it back
+        _end_by_interrupt()
 
 
 def _end_by_interrupt() -> None:

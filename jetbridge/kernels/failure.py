@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import reprlib
 import traceback
 from pathlib import Path
@@ -11,14 +12,13 @@ from jetbridge.errors import ItemError, JetbridgeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import FrameType
 
 FAILURES = (Exception, SystemExit)
 """What a user's function may raise that fails its job; KeyboardInterrupt is a person's wish."""
 
 HERE = str(Path(__file__).parent)
 """The folder of the kernels, whose frames are no news for a user."""
-_PACKAGE = str(Path(__file__).parent.parent)
+_PACKAGE = str(Path(__file__).parent.parent) + os.sep
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 200
 _REPR.maxdict = _REPR.maxlist = _REPR.maxtuple = 20
@@ -40,18 +40,17 @@ def short_repr(value: Any) -> str:
 def user_traceback(error: BaseException) -> str:
     """The traceback as text, without the frames of the kernels above the user's function.
 
-    What jetbridge itself refuses (an item, a key) has no frames of the user's, and its message says it all.
+    What jetbridge itself refuses (an item, a key) has no frames of the user's, and its message says it all; what it
+    refuses because of another error has that one's.
     """
     frames = error.__traceback__
-    if isinstance(error, JetbridgeError) and all(_is_ours(frame) for frame, _ in traceback.walk_tb(frames)):
-        return "".join(traceback.format_exception_only(type(error), error))
+    if isinstance(error, JetbridgeError) and error.__cause__ is None:
+        files = {frame.f_code.co_filename for frame, _ in traceback.walk_tb(frames)}
+        if all(file.startswith(_PACKAGE) for file in files):
+            return "".join(traceback.format_exception_only(type(error), error))
     while frames is not None and frames.tb_next and frames.tb_frame.f_code.co_filename.startswith(HERE):
         frames = frames.tb_next
     return "".join(traceback.format_exception(type(error), error, frames))
-
-
-def _is_ours(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith(_PACKAGE)
 
 
 def at_hand(chunk: Sequence[Any], iterator: Iterator[Any]) -> Any:

@@ -131,7 +131,8 @@ def test_several_streams_and_batch_sources_in_one_pipeline(jet, until):
     assert sorted(found) == list(range(-5, 110))
     for part in (range(50), range(50, 100), range(-5, 0), range(100, 110)):
         assert [n for n in found if n in part] == list(part), "the order of each source is kept"
-    until(lambda: job.status is JobStatus.RUNNING)
+    until(lambda: job.status is not JobStatus.STARTING)  # as Flow.get
+    assert job.status is JobStatus.RUNNING
 
 
 def test_a_batch_stage_merged_with_a_stream_is_a_stream(jet):
@@ -154,7 +155,8 @@ def test_a_batch_branch_beside_a_stream_comes_to_its_end(jet, until):
     until(lambda: totals.get_all() == [10])
     jet.client.get_stream(stream).publish("x")
     until(lambda: results.get_all() == ["x"])
-    until(lambda: job.status is JobStatus.RUNNING)
+    until(lambda: job.status is not JobStatus.STARTING)  # as Flow.get
+    assert job.status is JobStatus.RUNNING
 
 
 def test_a_stream_used_twice_and_several_sinks(jet, until):

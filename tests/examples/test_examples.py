@@ -26,11 +26,16 @@ def runner(request):
 
 
 @pytest.fixture
-def environment(tmp_path, runner):
+def parallelism():
+    return 1
+
+
+@pytest.fixture
+def environment(tmp_path, runner, parallelism):
     return {
         **os.environ,
         "JETBRIDGE_HOME": str(tmp_path / "home"),
-        "JETBRIDGE_PARALLELISM": "1",
+        "JETBRIDGE_PARALLELISM": str(parallelism),
         "JETBRIDGE_RUNNER": runner,
         "COLUMNS": "120",
     }
@@ -40,11 +45,11 @@ def environment(tmp_path, runner):
 def run(tmp_path, environment):
     """Run an example in an empty folder; gives what it printed."""
 
-    def run(name, *arguments, parallelism=1):
+    def run(name, *arguments):
         done = subprocess.run(
             [sys.executable, EXAMPLES / name, *arguments],
             cwd=tmp_path,
-            env={**environment, "JETBRIDGE_PARALLELISM": str(parallelism)},
+            env=environment,
             capture_output=True,
             text=True,
             timeout=120,
@@ -158,8 +163,8 @@ def by_pandas(flights, columns):
 
 
 @pytest.mark.parametrize(("runner", "parallelism"), [("direct", 1), ("direct", 2), ("flink", 2)])
-def test_flights(run, tmp_path, flights, parallelism):
-    printed = run("flights.py", str(tmp_path / "out"), parallelism=parallelism)
+def test_flights(run, tmp_path, flights):
+    printed = run("flights.py", str(tmp_path / "out"))
 
     with jetbridge.connect(home=tmp_path / "home") as client:
         carriers = dict(client.get_map("delays-by-carrier").entry_set())
@@ -196,7 +201,9 @@ def test_live_flights_is_killed_and_goes_on(run, tmp_path, environment):
     )
     seen = b""
     while not re.search(rb"[1-9][0-9,]* counted", seen):
-        seen += process.stdout.read(1)
+        byte = process.stdout.read(1)
+        assert byte, f"it ended by itself, after {seen!r}"
+        seen += byte
     process.kill()
     process.communicate()
     printed = run("live_flights.py", "40000")

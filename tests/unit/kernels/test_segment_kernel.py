@@ -235,6 +235,17 @@ def test_what_cannot_be_stored_is_refused_in_one_line_and_said_once():
     assert line.startswith("jetbridge.errors.SerializationError: cannot store the lambda")
 
 
+def test_what_cannot_be_stored_because_of_the_users_code_keeps_its_traceback():
+    class Odd:
+        def __reduce__(self):
+            raise ValueError("on purpose")
+
+    plan = Plan((source(), SinkNode(id=1, name="out", named=True, inputs=(0,), sink=ListSink("out"))))
+    with pytest.raises(ItemError, match="on purpose") as caught:
+        run(plan, [[Odd()]])
+    assert "in __reduce__" in caught.value.user_traceback
+
+
 def test_what_a_sink_raises_itself_keeps_its_traceback():
     with pytest.raises(ItemError) as caught:
         run(Plan((source(), sink(1, "out", 0))), [[4_712]])
